@@ -1,0 +1,89 @@
+"""Install the servers that the tests run against, where they are missing; where that cannot be done, say what to install.
+
+    python tools/services.py
+
+Debian's packages when we are root on Debian or a relative; the LLM server from npm into the ignored folder .services.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from infra_testing.services import SERVERS, AimockServer, Server
+from infra_testing.services.aimock import PACKAGE
+
+ROOT = Path(__file__).resolve().parent.parent
+POLICY = Path("/usr/sbin/policy-rc.d")
+
+
+def missing() -> list[type[Server]]:
+    """The servers that cannot be started here."""
+    return [kind for kind in SERVERS if not kind.available()]
+
+
+@contextmanager
+def nothing_started() -> Iterator[None]:
+    """Keep packages from starting their services while they are installed."""
+    ours = not POLICY.exists()
+    if ours:
+        POLICY.write_text("#!/bin/sh\nexit 101\n")
+        POLICY.chmod(0o755)
+    try:
+        yield
+    finally:
+        if ours:
+            POLICY.unlink(missing_ok=True)
+
+
+def install_packages(names: list[str]) -> None:
+    """Install Debian's packages."""
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    with nothing_started():
+        subprocess.run(["apt-get", "update", "-q"], env=environment, check=True)
+        subprocess.run(["apt-get", "install", "-q", "-y", "--no-install-recommends", *names], env=environment, check=True)
+
+
+def install_aimock() -> None:
+    """Install the LLM server from npm, its version pinned."""
+    folder = ROOT / ".services" / "node"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "package.json").write_text('{"private": true}\n')
+    command = [
+        "npm",
+        "install",
+        "--no-audit",
+        "--no-fund",
+        "--no-save",
+        "--no-package-lock",
+        "--ignore-scripts",
+        "--loglevel=error",
+        PACKAGE,
+    ]
+    subprocess.run(command, cwd=folder, check=True)
+
+
+def main() -> None:
+    """Install what is missing, then print the table."""
+    packages = [kind.remedy for kind in missing() if kind.packaged]
+    if AimockServer in missing():
+        packages += [name for name, program in (("nodejs", "node"), ("npm", "npm")) if not shutil.which(program)]
+    if packages and os.geteuid() == 0 and shutil.which("apt-get"):
+        print("installing " + ", ".join(packages), flush=True)
+        install_packages(packages)
+    if AimockServer in missing() and shutil.which("npm"):
+        print(f"installing {PACKAGE}", flush=True)
+        install_aimock()
+    for kind in SERVERS:
+        found = kind.available()
+        print(f"  {kind.name:<10} {found.version or f'missing: {found.reason}; install {found.remedy}'}")
+    if missing():
+        raise SystemExit("install what is missing with this machine's package manager, then run `make services` again")
+
+
+if __name__ == "__main__":
+    main()
