@@ -1,0 +1,1 @@
+"""The portable cache, written by hand for asyncio; its blocking twin is generated."""

@@ -1,0 +1,48 @@
+"""Rate limits between processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from infra.cache._async.atomic import AsyncAtomics
+from infra.cache.errors import CacheUnavailableError, CacheValueError
+from infra.cache.model import Decision
+
+
+class AsyncLimiter:
+    """Admits requests at a steady rate, with bursts, by GCRA: no windows at whose edges twice the rate gets through.
+
+    Losing the provider's memory admits one more burst.
+    """
+
+    def __init__(
+        self, atomics: AsyncAtomics, key: Callable[[str], str], rate: float, burst: int, policy: Literal["allow", "deny", "raise"]
+    ) -> None:
+        if rate <= 0 or burst < 1:
+            raise CacheValueError(f"a limiter of {rate} per second and burst {burst} admits nothing", remedy="give positive numbers")
+        self.rate = rate
+        self.burst = burst
+        self._atomics = atomics
+        self._key = key
+        self._interval_ms = 1000 / rate
+        self._policy = policy
+
+    async def acquire(self, subject: str = "", cost: int = 1) -> Decision:
+        """Ask for `cost` requests of `subject`, such as a user or an address, at once; never waits.
+
+        While the provider is down the setting `limiter_policy` decides.
+
+        Raises:
+            CacheUnavailableError: The provider is down, and the policy is to raise.
+            CacheValueError: A negative cost.
+        """
+        if cost < 0:
+            raise CacheValueError("a cost cannot be negative", operation="limiter")
+        try:
+            return await self._atomics.gcra(self._key(subject), self._interval_ms, self.burst, cost)
+        except CacheUnavailableError:
+            if self._policy == "raise":
+                raise
+            allowed = self._policy == "allow"
+            return Decision(allowed, self.burst if allowed else 0, 0.0 if allowed else self._interval_ms / 1000, 0.0)

@@ -1,0 +1,107 @@
+"""How entries and keys look in the store.
+
+An entry is the bytes of `infra.cache.codecs`, or, when it carries a time or tags, ``e``, a line of JSON, and then those bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple, cast
+
+from infra.cache.codecs import UndecodableError, dump_json, load_json
+from infra.cache.errors import CacheValueError
+from infra.cache.model import TTL
+from infra.runtime.deadline import seconds
+
+#: The first byte of an envelope.
+ENVELOPE: Final = b"e"
+_LONGEST: Final = 140  # leaves room for prefix and generation within the 240 characters of a driver's key
+_LONGEST_TTL_MS: Final = 100 * 365 * 86_400_000
+
+
+class Entry(NamedTuple):
+    """An entry as it was read. A tuple, since each hit of `get_or_set` makes one.
+
+    Args:
+        payload: The encoded value.
+        fresh_until: Unix time in seconds from which the value is stale; None when it never is.
+        cost: Seconds that its computation took, for XFetch.
+        tags: The version that each tag had when the value was written.
+    """
+
+    payload: bytes
+    fresh_until: float | None = None
+    cost: float = 0.0
+    tags: Mapping[str, str] = MappingProxyType({})
+
+    def pack(self) -> bytes:
+        """The bytes to store."""
+        if self.fresh_until is None and not self.tags:
+            return self.payload
+        header: dict[str, object] = {}
+        if self.fresh_until is not None:
+            header = {"f": round(self.fresh_until, 3), "c": round(self.cost, 6)}
+        if self.tags:
+            header["t"] = dict(self.tags)
+        return b"e%b\n%b" % (dump_json(header), self.payload)
+
+
+def unpack(raw: bytes) -> Entry:
+    """The entry in stored bytes; `UndecodableError` when they are damaged."""
+    if raw[:1] != ENVELOPE:
+        return Entry(raw)
+    try:
+        end = raw.index(b"\n")
+        header = cast("dict[str, Any]", load_json(raw[1:end]))
+        until, tags = header.get("f"), cast("dict[str, str]", header.get("t") or {})
+        return Entry(raw[end + 1 :], None if until is None else float(until), float(header.get("c", 0.0)), dict(tags))
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise UndecodableError("a damaged envelope") from error
+
+
+def new_version() -> str:
+    """A random id of 16 characters. A counter that is lost and starts again would revive old entries; this cannot."""
+    return secrets.token_hex(8)
+
+
+def safe(key: str) -> str:
+    """`key` as a part of a driver's key: as it is where that is possible, else its hash, marked so that no plain key equals it."""
+    if len(key) <= _LONGEST and key.isascii() and key.isprintable() and " " not in key and key[:1] not in ("~", ""):
+        return key
+    return _hash(key)
+
+
+def safe_tags(tags: Iterable[str]) -> tuple[str, ...]:
+    """`safe` for each of an entry's tags; a lone text is refused, as its letters would be the tags."""
+    if isinstance(tags, str):
+        raise CacheValueError("tags is a text, not a sequence of texts", remedy=f"write tags=[{tags!r}]")
+    return tuple(map(safe, tags))
+
+
+def safe_part(name: str) -> str:
+    """`safe` for a name that others follow: without the separators ``/`` and ``:``."""
+    return _hash(name) if "/" in name or ":" in name else safe(name)
+
+
+def _hash(key: str) -> str:
+    if not key:
+        raise CacheValueError("a key or name cannot be empty", remedy="give it a name")
+    return "~" + hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=20).hexdigest()
+
+
+def milliseconds(ttl: TTL) -> int | None:
+    """A TTL for a driver.
+
+    Raises:
+        CacheValueError: It is not positive, or beyond 100 years.
+    """
+    if ttl is None:
+        return None
+    ms = int((seconds(ttl) if isinstance(ttl, timedelta) else ttl) * 1000)
+    if not 1 <= ms <= _LONGEST_TTL_MS:
+        raise CacheValueError(f"a TTL of {ttl} is out of range", remedy="give seconds from 0.001 up, or None for no end")
+    return ms

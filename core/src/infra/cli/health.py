@@ -1,0 +1,90 @@
+"""``infra health``: a sign of life from every configured resource."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import click
+
+from infra.cli.complete import resources
+from infra.cli.output import duration, paint, table
+from infra.cli.session import OK, PROBLEM, Session, common
+from infra.errors import InfraError
+from infra.kernel.health import HealthReport, summarize
+from infra.resource.model import Health, Status
+
+if TYPE_CHECKING:
+    from infra import AsyncInfra
+
+
+@click.command()
+@click.argument("name", metavar="[RESOURCE]", required=False, shell_complete=resources)
+@click.option("--timeout", type=click.FloatRange(min=0.1), default=5.0, show_default=True, help="Seconds for each check.")
+@common
+@click.pass_obj
+def health(session: Session, name: str | None, timeout: float) -> int:
+    """Ask every configured resource, or one, for a sign of life.
+
+    Opens them for that; asks nothing that costs money. Exit code 1 when something required is down.
+    """
+    kernel = session.kernel
+    names = [name if "." in name else f"{name}.main"] if name else kernel.explicit_resources()
+    for wanted in names:
+        kernel.resource(wanted)
+    report = session.run(lambda services: probe(services, names, timeout, extra=name is None))
+    if session.json:
+        session.answer(report)
+    elif not report.checks:
+        click.echo("Nothing is configured: `infra providers` lists what is installed, `infra config template PROVIDER` shows how to.")
+    else:
+        show(report)
+    return OK if report.status in (Status.UP, Status.DEGRADED) else PROBLEM
+
+
+def show(report: HealthReport) -> None:
+    """Print a report: a line for each check, then the whole."""
+    rows = [[check, str(found.status), duration(found.duration), found.message or ""] for check, found in report.checks.items()]
+    table(["RESOURCE", "STATUS", "TOOK", "MESSAGE"], rows)
+    click.echo(f"\n{paint(str(report.status))}{'' if report.ready else ', not ready'}")
+
+
+async def probe(services: AsyncInfra, names: list[str], timeout: float, extra: bool = False) -> HealthReport:
+    """The health of `names`, each opened for it; what does not open is down. With `extra`, plugins' own checks too."""
+    kernel = services.kernel
+    checks = dict(zip(names, await asyncio.gather(*(_one(services, name, timeout) for name in names)), strict=True))
+    required = {name for name in names if (settings := kernel.validated(name).settings) is None or settings.required}
+    if extra:
+        for _, found in kernel.catalog.collect("infra_health_checks"):
+            for check in found or ():
+                checks[check.name] = await _extra(check.check, check.timeout)
+                if check.required:
+                    required.add(check.name)
+    return summarize(checks, required, serving=True)
+
+
+async def _one(services: AsyncInfra, name: str, timeout: float) -> Health:
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    try:
+        async with asyncio.timeout(timeout):
+            resource = await services.open(name)
+            found: Health = await resource.health(timeout)
+            return found
+    except InfraError as error:
+        message = error.message + (f"; {error.remedy}" if error.remedy else "")
+        return Health(Status.DOWN, loop.time() - started, str(error.code), services.kernel.redactor(message))
+    except TimeoutError:
+        return Health(Status.DOWN, loop.time() - started, "TIMEOUT", f"no answer within {timeout:g} s; check that its server runs")
+
+
+async def _extra(check: object, timeout: float) -> Health:
+    from infra.runtime.aio import call, within
+
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    try:
+        found = await within(timeout, call, check)  # type: ignore[arg-type]
+    except Exception as error:
+        return Health(Status.DOWN, loop.time() - started, "INTERNAL", f"the check raised {type(error).__name__}")
+    return found if isinstance(found, Health) else Health(Status.DOWN, code="INTERNAL", message="the check returned no Health")

@@ -1,0 +1,316 @@
+# Generated from database.py by tools/generate_sync.py: edit that file, then run `make sync`.
+"""The portable database: sessions, units, raw SQL, and what operators ask for."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from datetime import timedelta
+from functools import cached_property
+from threading import current_thread as here
+from typing import Any, LiteralString, TypeVar
+from uuid import UUID
+
+from sqlalchemy import Connection, Engine, Executable, MetaData, text
+from sqlalchemy.orm import Session
+
+from infra.database._sync.engine import Engines, core
+from infra.database._sync.session import AutocommitScope, SessionScope
+from infra.database.driver import DatabaseDriver
+from infra.database.errors import (
+    TRANSIENT,
+    CommitUnknownError,
+    DatabaseConnectionError,
+    DatabaseTimeoutError,
+    LockTimeoutError,
+    UniqueError,
+)
+from infra.database.model import DatabaseFeature, DatabaseInfo, DatabaseStats, PoolStats, Retry, Role, SchemaReport
+from infra.database.models import Base
+from infra.database.pooling import pool_stats
+from infra.database.results import BufferedResult, buffered
+from infra.database.schema import compare
+from infra.database.scopes import find
+from infra.database.settings import DatabaseSettings
+from infra.database.units import forget
+from infra.database.units import witness as witness_row
+from infra.errors import ConfigurationError, DatabaseError, InfraError
+from infra.plugin import OpenContext
+from infra.resource import Health, Resource, Status
+from infra.runtime.deadline import Deadline
+from infra.runtime.identifiers import uuid7
+from infra.runtime.threads import sleep, within
+
+T = TypeVar("T")
+_RETRY = Retry()
+_LOOKS = 6
+
+
+class Database(Resource[Engines, DatabaseSettings]):
+    """A named database on SQLAlchemy: its own engine, pool, metadata and health.
+
+    Args:
+        driver: The provider's policy; this object makes the engines.
+        settings: The validated settings.
+        context: Where it is opened.
+        owned: Whether `close` closes the driver too.
+    """
+
+    error_type = DatabaseError
+
+    def __init__(self, driver: DatabaseDriver, settings: DatabaseSettings, context: OpenContext, *, owned: bool = True) -> None:
+        super().__init__(Engines(driver, settings, context), settings, context, owned=owned)
+        self.engines = self.driver
+
+    @property
+    def policy(self) -> DatabaseDriver:
+        """The provider's driver, for rooms that build statements."""
+        return self.driver.policy
+
+    @property
+    def engine(self) -> Engine:
+        """SQLAlchemy's engine of the writer."""
+        self.check()
+        return self.driver.engine
+
+    @cached_property
+    def cursor_key(self) -> bytes:
+        """The key that signs paging cursors: the same in every process with the same settings."""
+        given = self.settings.cursor_key
+        secret = given.reveal() if given is not None else self.driver.engine.url.render_as_string(hide_password=False)
+        return hashlib.sha256(b"paging cursors of " + secret.encode()).digest()
+
+    def session(self, *, role: Role = "writer", autocommit: bool = False, independent: bool = False) -> AbstractContextManager[Session]:
+        """SQLAlchemy's own session; ``info["connection_id"]`` is the server's name of its connection, once it has begun.
+
+        Within another session of the same database, in the same task, it joins that one: the owner commits or rolls back, once. An error
+        that leaves a joined session fails the whole transaction, unless a savepoint around it is rolled back.
+
+        Args:
+            role: ``reader`` works on a replica if there is one, and cannot write.
+            autocommit: Every statement commits by itself, without a round trip for BEGIN and COMMIT; such a session never joins.
+            independent: Open a new session with a transaction of its own, even within another one.
+
+        Raises:
+            PoolTimeoutError: From the first statement, when no connection was free within `pool_timeout`.
+            TransactionFailedError: At the end, when an error in it was swallowed; nothing was committed.
+            CommitUnknownError: At the end, when the answer to COMMIT never came.
+        """
+        engine = self.driver.by_kind[role, autocommit]
+        if autocommit:
+            return AutocommitScope(self, engine)
+        return SessionScope(self, engine, role, joins=not independent)
+
+    def run(
+        self,
+        work: Callable[[Session], T],
+        *,
+        retry: Retry = _RETRY,
+        idempotent: bool = False,
+        witness: bool = False,
+        independent: bool = False,
+    ) -> T:
+        """Run ``work(session)`` as one transaction, again from its start after a deadlock, a serialization failure or a disconnect.
+
+        Within another session it joins that one and runs once: only the owner of a transaction can run it again. It refuses DDL.
+
+        Args:
+            work: The whole unit. It must not keep what it read for a later run.
+            retry: How often, and how long to wait.
+            idempotent: Running it twice does no harm, so an unknown COMMIT is a reason to run it again.
+            witness: Leave a row in the table ``infra_unit``, by which an unknown COMMIT is found out.
+            independent: Do not join a session around it.
+
+        Raises:
+            CommitUnknownError: The outcome is unknown, and neither `idempotent` nor `witness` is given, or it could not be found out.
+            DatabaseError: Whatever the last run raised.
+        """
+        self.check()
+        if not independent and (found := find(self, here())) is not None:
+            return work(found.session)
+        attempt = 0
+        while True:
+            attempt += 1
+            unit = uuid7() if witness else None
+            try:
+                with SessionScope(self, self.driver.units, "writer", joins=False) as session:
+                    if unit is not None:
+                        session.execute(witness_row(unit))
+                    result = work(session)
+            except CommitUnknownError:
+                if unit is not None:
+                    if self._was_committed(unit):
+                        return result  # type: ignore[possibly-undefined]  # COMMIT comes after it
+                elif not idempotent:
+                    raise
+                if attempt >= retry.attempts:
+                    raise
+            except TRANSIENT:
+                if attempt >= retry.attempts:
+                    raise
+            else:
+                return result
+            sleep(retry.delay(attempt))
+
+    def execute(
+        self,
+        sql: LiteralString | Executable,
+        params: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None,
+        *,
+        role: Role = "writer",
+    ) -> BufferedResult:
+        """Execute one statement with bound parameters (``:name``); all rows of its result.
+
+        Within a session of this task it is part of that transaction; otherwise it commits by itself. Values belong into `params`: there is
+        no API for a text with values pasted in.
+        """
+        statement = text(sql) if isinstance(sql, str) else sql
+        self.check()
+        if (found := find(self, here())) is not None:
+            return buffered(found.session.execute(statement, params))
+        several = params is not None and not isinstance(params, Mapping)  # all or none: a transaction
+        engine = self.driver.by_kind[role, not several]
+        connection: Connection
+        with engine.begin() as connection:
+            return buffered(connection.execute(statement, params))
+
+    def health(self, timeout: float = 5.0) -> Health:
+        """Whether it serves now. A pool that is exhausted while the server answers is DEGRADED, ``saturated``."""
+        if not self.pool.saturated:
+            return super().health(timeout)
+        started = time.perf_counter()
+        try:
+            self.check()
+            within(timeout, self.driver.ping_reserve)
+        except (InfraError, TimeoutError) as error:
+            failure = self.error(error, "ping")
+            return Health(Status.DOWN, time.perf_counter() - started, str(failure.code), failure.message)
+        message = "saturated: every connection of the pool is in use"
+        return Health(Status.DEGRADED, time.perf_counter() - started, None, message, {"in_use": self.pool.in_use})
+
+    @property
+    def pool(self) -> PoolStats:
+        """Numbers of the pool."""
+        return pool_stats(core(self.driver.engine).pool)
+
+    def stats(self) -> DatabaseStats:
+        """Numbers of the pool and of the server."""
+        return DatabaseStats(pool=self.pool, server=self._with_connection(self.policy.stats))
+
+    def info(self) -> DatabaseInfo:
+        """What one connects to."""
+
+        def ask(connection: Connection) -> DatabaseInfo:
+            dialect = connection.dialect
+            version = ".".join(str(part) for part in dialect.server_version_info or ())
+            return DatabaseInfo(
+                dialect=dialect.name,
+                driver=dialect.driver,
+                server_version=version,
+                database=connection.engine.url.database,
+                features=self.features,
+                details={"connection_id": connection.info["connection_id"]},
+            )
+
+        return self._with_connection(ask)
+
+    def validate_schema(self, metadata: MetaData | None = None) -> SchemaReport:
+        """How the database differs from `metadata` (``Base.metadata`` when not given). ``infra db check`` compares types too."""
+        wanted = metadata if metadata is not None else Base.metadata
+        return self._with_connection(lambda connection: compare(connection, wanted))
+
+    def optimize(self, tables: Sequence[str] | None = None) -> None:
+        """Refresh the planner's statistics and reclaim space, of `tables` or all."""
+        self._with_connection(lambda connection: self.policy.maintenance(connection, tables))
+
+    def create_all(self, metadata: MetaData) -> None:
+        """Create what is missing of `metadata`, in development and tests.
+
+        Raises:
+            ConfigurationError: In production, and for an ``external`` database.
+        """
+        self.check()
+        external = self.settings.migrations == "external"
+        if self.context.is_production or external:
+            raise ConfigurationError(
+                "create_all is refused " + ("on an external database" if external else "in production"),
+                resource=self.name,
+                provider=self.provider,
+                operation="create_all",
+                remedy="its owner changes its schema" if external else "apply migrations: `infra db upgrade`",
+            )
+        connection: Connection
+        with self.driver.engine.begin() as connection:
+            metadata.create_all(connection)
+
+    @contextmanager
+    def lock(self, name: str, timeout: float = 5.0) -> Generator[None]:
+        """Hold the named lock of this database: one holder at a time, over all processes.
+
+        Raises:
+            LockTimeoutError: It was not free within `timeout` seconds.
+            UnsupportedError: The provider has none.
+        """
+        self.check()
+        self.need(DatabaseFeature.LOCKS, "choose a provider with the feature `locks`")
+        deadline = Deadline(timeout)
+        connection: Connection
+        with self.driver.reserve.connect() as connection:
+            wait = 0.005
+            while not self._call(connection, self.policy.lock, name):
+                if deadline.passed:
+                    raise LockTimeoutError(
+                        f"the lock {name} was not free within {timeout:g} s",
+                        resource=self.name,
+                        provider=self.provider,
+                        operation="lock",
+                        remedy="wait for its holder, or raise the timeout",
+                    )
+                sleep(min(wait, deadline.remaining() or 0.0))
+                wait = min(0.25, wait * 2)
+            try:
+                yield
+            finally:
+                self._call(connection, self.policy.unlock, name)
+
+    def forget_units(self, older_than: timedelta = timedelta(days=1)) -> int:
+        """Delete the rows that ``run(witness=True)`` left; how many it was."""
+        return (self.execute(forget(older_than))).rowcount
+
+    def error(self, cause: BaseException, operation: str, **details: Any) -> InfraError:  # noqa: ARG002 - the base's signature
+        """The error to raise for an exception; an error of the tree passes as it is."""
+        if isinstance(cause, InfraError):
+            return cause
+        return self.driver.translator.translate(cause, operation)
+
+    def forked(self) -> None:
+        """Called in a forked child: the connections are the parent's."""
+        super().forked()
+        self.driver.forked()
+
+    def _was_committed(self, unit: UUID) -> bool:
+        # Writing the same row both asks and decides: it waits for a COMMIT that is still under way, and stops one that comes later.
+        for attempt in range(1, _LOOKS + 1):
+            try:
+                with self.driver.by_kind["writer", False].begin() as connection:
+                    connection.execute(witness_row(unit))
+            except UniqueError:
+                return True
+            except (DatabaseConnectionError, DatabaseTimeoutError, CommitUnknownError):
+                if attempt == _LOOKS:
+                    raise
+                sleep(_RETRY.delay(attempt + 3))
+            else:
+                return False
+        return False
+
+    def _with_connection(self, work: Callable[[Connection], T]) -> T:
+        self.check()
+        connection: Connection
+        with self.driver.by_kind["writer", True].connect() as connection:
+            return self._call(connection, work)
+
+    def _call(self, connection: Connection, work: Callable[..., T], *args: Any) -> T:
+        return work(connection, *args)

@@ -1,0 +1,129 @@
+# Generated from engine.py by tools/generate_sync.py: edit that file, then run `make sync`.
+"""Engines: one pool, seen through the options of each kind of session."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Executable, NullPool, Pool, create_engine, event
+
+from infra.database.driver import DatabaseDriver
+from infra.database.model import Role
+from infra.database.pooling import queue_pool, set_up_connections, translating, watch_idle_connections
+from infra.database.settings import DatabaseSettings
+from infra.database.translation import Translator
+from infra.database.units import refuse_ddl
+from infra.plugin import OpenContext
+from infra.runtime.threads import Background, Stop
+
+
+class Engines:
+    """All engines of one database, over one pool. The five methods of every driver are here, since here is the I/O.
+
+    Args:
+        policy: The provider's driver.
+        settings: The validated settings.
+        context: Where it is opened.
+    """
+
+    def __init__(self, policy: DatabaseDriver, settings: DatabaseSettings, context: OpenContext) -> None:
+        self.policy = policy
+        self._background = Background(context.resource)
+        self.translator = Translator(policy, context, self._run_apart)
+        self.features = policy.features
+        self._settings = settings
+        self._context = context
+        self._is_sync = True
+        self._is_sync = False
+        self.engine = self._make(
+            poolclass=translating(queue_pool(self._is_sync), self.translator.translate),
+            pool_size=settings.pool_size,
+            max_overflow=settings.max_overflow,
+            pool_timeout=settings.pool_timeout,
+            pool_recycle=settings.pool_recycle,
+        )
+        if settings.pool_pre_ping:
+            watch_idle_connections(core(self.engine))
+        #: Engines of sessions, by (role, autocommit).
+        self.by_kind: dict[tuple[Role, bool], Engine] = {
+            ("writer", False): self.engine,
+            ("writer", True): self._with(read_only=False, autocommit=True),
+            ("reader", False): self._with(read_only=True, autocommit=False),
+            ("reader", True): self._with(read_only=True, autocommit=True),
+        }
+        #: The engine of units: it refuses DDL, which MySQL would commit half-way.
+        self.units = self.engine.execution_options(infra_unit=True)
+        event.listen(core(self.units), "before_cursor_execute", refuse_ddl)
+        #: Connections outside the pool: for locks, for cancelling, and for health when the pool is exhausted.
+        self.reserve = self._make(poolclass=translating(NullPool, self.translator.translate)).execution_options(
+            infra_autocommit=True, **policy.execution_options(read_only=False, autocommit=True)
+        )
+        self._abandoned: list[Pool] = []
+
+    def classify(self, error: BaseException) -> None:
+        """Nothing: the translator has made errors of the tree where they arise."""
+
+    def ping(self, timeout: float) -> None:  # noqa: ARG002 - the portable class bounds it
+        """Ask the server through a connection of the pool."""
+        self._ping(self.by_kind["writer", True])
+
+    def ping_reserve(self) -> None:
+        """Ask the server through a connection outside the pool."""
+        self._ping(self.reserve)
+
+    def unwrap(self) -> Sequence[object]:
+        """The engine, and what the driver offers."""
+        return [self.engine, *self.policy.unwrap()]
+
+    def close(self, timeout: float) -> None:
+        """Close all idle connections; those in use close when they come back."""
+        self._background.stop(timeout)
+        self.engine.dispose()
+        self.policy.close()
+
+    def forked(self) -> None:
+        """Leave the parent's connections alone: they are kept, unused, so that nothing closes them."""
+        engine = core(self.engine)
+        self._abandoned.append(engine.pool)
+        engine.dispose(close=False)
+
+    def _ping(self, engine: Engine) -> None:
+        connection: Connection
+        with engine.connect() as connection:
+            self.policy.ping(connection)
+
+    def _run_apart(self, statement: Executable) -> None:
+        def execute(_: Stop) -> None:
+            connection: Connection
+            with self.reserve.connect() as connection:
+                connection.execute(statement)
+
+        self._background.start(execute, "cancel")
+
+    def _with(self, *, read_only: bool, autocommit: bool) -> Engine:
+        options = self.policy.execution_options(read_only=read_only, autocommit=autocommit)
+        return self.engine.execution_options(infra_read_only=read_only, infra_autocommit=autocommit, **options)
+
+    def _make(self, **options: Any) -> Engine:
+        production = self._context.is_production
+        chosen: dict[str, Any] = {
+            "echo": bool(self._settings.echo) and not production,
+            "hide_parameters": production,
+            **options,
+            **self.policy.engine_options(self._settings, self._is_sync),
+        }
+        if issubclass(options["poolclass"], NullPool):
+            chosen = {name: value for name, value in chosen.items() if name not in _POOL_OPTIONS}
+        engine = create_engine(self.policy.url(self._settings, self._is_sync), **chosen)
+        self.translator.attach(core(engine))
+        set_up_connections(core(engine), self.policy, self._settings, self.translator.translate)
+        return engine
+
+
+_POOL_OPTIONS = frozenset({"pool_size", "max_overflow", "pool_timeout", "pool_recycle", "pool_use_lifo"})
+
+
+def core(engine: Engine) -> Engine:
+    """The blocking engine beneath, which has the events."""
+    return engine

@@ -1,0 +1,381 @@
+"""The repository: the queries that every model needs, over one session."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from types import new_class
+from typing import Any, ClassVar, Generic, TypeVar, cast
+
+from sqlalchemy import ColumnElement, CursorResult, delete, inspect, update
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm.exc import StaleDataError
+from sqlalchemy.orm.interfaces import ORMOption
+
+from infra.database.model import DatabaseFeature
+from infra.database.models import utcnow
+from infra.database.repository import keyset, upserts
+from infra.database.repository.bulk import insert_rows
+from infra.database.repository.errors import InvalidFilterError, RowNotFoundError, StaleVersionError
+from infra.database.repository.filters import conditions, filtered
+from infra.database.repository.mapping import ModelMap, model_map
+from infra.database.repository.model import UNSET, Page
+
+Model = TypeVar("Model")
+
+
+class AsyncRepository(Generic[Model]):
+    """Reads and writes one model through a session that somebody else owns.
+
+    It flushes and never commits, and it never reads back what it wrote. ``AsyncRepository[Agent](session)`` serves as it is; add queries in
+    a subclass:
+
+        class AgentRepository(AsyncRepository[Agent]):
+            async def get_by_type(self, kind: str) -> list[Agent]:
+                return await self.list(kind=kind, sort="name")
+
+    Filters are keywords, ``field=value`` or ``field__operator=value`` (`infra.database.repository.OPERATORS`), beside any SQLAlchemy
+    expressions. None means IS NULL; `UNSET` leaves a filter out. Errors of the server pass as the session raises them.
+
+    Args:
+        session: The session. One of `AsyncDatabase` brings the key that signs paging cursors and the server's bulk load.
+        model: The model, where the class does not say it.
+    """
+
+    model: ClassVar[type[Any]]
+    #: The secret that signs paging cursors; when empty the session's ``info["cursor_key"]``, else its database's `cursor_key`.
+    cursor_key: ClassVar[bytes] = b""
+    #: Rows that one statement of `upsert_many` and `add_many` carries.
+    batch_size: ClassVar[int] = 10_000
+    #: Rows from which on `add_many` uses the server's COPY, where it has one.
+    copy_from: ClassVar[int] = 500
+
+    def __class_getitem__(cls, model: Any) -> Any:
+        alias = cast("Any", super()).__class_getitem__(model)
+        if not isinstance(model, type) or "model" in cls.__dict__:
+            return alias
+        return new_class(
+            f"{cls.__name__}[{model.__name__}]", (alias,), exec_body=lambda body: body.update(model=model, __module__=cls.__module__)
+        )
+
+    def __init__(self, session: AsyncSession, model: type[Model] | None = None) -> None:
+        self.session = session
+        self._map: ModelMap[Model] = model_map(model or cast("type[Model]", self.model))
+
+    # Reading
+
+    async def get(self, key: object, *, options: Sequence[ORMOption] | None = None, for_update: bool = False) -> Model:
+        """The row with that primary key (a tuple, when it has several columns).
+
+        Raises:
+            RowNotFoundError: There is none, or it is soft-deleted.
+        """
+        row = await self.get_or_none(key, options=options, for_update=for_update)
+        if row is None:
+            raise self._missing(key, "get")
+        return row
+
+    async def get_or_none(self, key: object, *, options: Sequence[ORMOption] | None = None, for_update: bool = False) -> Model | None:
+        """The row with that primary key; None when there is none, or it is soft-deleted."""
+        models = self._map
+        row = await self.session.get(models.model, key, options=options, with_for_update=for_update or None)
+        if models.soft_delete and row is not None and cast("Any", row).deleted_at is not None:
+            return None
+        return row
+
+    async def list(
+        self,
+        *where: ColumnElement[bool],
+        sort: keyset.SortKeys = None,
+        limit: int | None = None,
+        offset: int | None = None,
+        options: Sequence[ORMOption] = (),
+        **filters: Any,
+    ) -> builtins.list[Model]:
+        """All rows that match, or `limit` of them from `offset` on.
+
+        Args:
+            where: SQLAlchemy expressions that must all hold.
+            sort: Fields in order of weight, ``"-name"`` for descending; the primary key breaks ties. No order when not given.
+            limit: The largest number of rows.
+            offset: Rows to leave out at the beginning; `page` does not slow down with depth.
+            options: Loader options, such as ``selectinload(Agent.owner)``.
+            filters: Keyword filters.
+
+        Raises:
+            UnknownFieldError: A filter or sort key names no field.
+        """
+        statement = filtered(self._map.select, self._map, where, filters, "list")
+        if sort:
+            keys = keyset.order(self._map, sort, "list")
+            statement = statement.order_by(*keyset.order_by(self._map, keys, self._dialect()))
+        if limit is not None:
+            statement = statement.limit(limit)
+        if offset is not None:
+            statement = statement.offset(offset)
+        if options:
+            statement = statement.options(*options)
+        return cast("builtins.list[Model]", (await self.session.scalars(statement)).all())
+
+    async def page(
+        self,
+        limit: int,
+        *where: ColumnElement[bool],
+        after: str | None = None,
+        sort: keyset.SortKeys = None,
+        options: Sequence[ORMOption] = (),
+        **filters: Any,
+    ) -> Page[Model]:
+        """The first `limit` rows, or those after the page whose ``next`` is `after`; see `count` for a total.
+
+        It costs the same at any depth, and rows written meanwhile make no other row appear twice or not at all.
+
+        Raises:
+            UnknownFieldError: A filter or sort key names no field.
+            InvalidCursorError: `after` was altered, or belongs to another sort or filter.
+        """
+        if limit < 1:
+            raise InvalidFilterError(f"a page of {limit} rows", operation="page", remedy="ask for one row at least")
+        models, dialect = self._map, self._dialect()
+        keys = keyset.order(models, sort, "page")
+        cursors = keyset.Cursors(self._cursor_key(), keyset.fingerprint(models, keys, where, filters))
+        statement = filtered(models.select, models, where, filters, "page").order_by(*keyset.order_by(models, keys, dialect))
+        if after is not None:
+            statement = statement.where(keyset.after(models, keys, cursors.read(after), dialect))
+        if options:
+            statement = statement.options(*options)
+        rows = (await self.session.scalars(statement.limit(limit + 1))).all()
+        if len(rows) <= limit:
+            return Page(rows)
+        rows = rows[:limit]
+        return Page(rows, cursors.write([getattr(rows[-1], key.field) for key in keys]))
+
+    async def count(self, *where: ColumnElement[bool], **filters: Any) -> int:
+        """How many rows match."""
+        return (await self.session.execute(filtered(self._map.count, self._map, where, filters, "count"))).scalar_one()
+
+    async def exists(self, *where: ColumnElement[bool], **filters: Any) -> bool:
+        """Whether any row matches."""
+        return (await self.session.execute(filtered(self._map.one, self._map, where, filters, "exists").limit(1))).first() is not None
+
+    async def stream(
+        self,
+        *where: ColumnElement[bool],
+        sort: keyset.SortKeys = None,
+        batch_size: int = 1_000,
+        options: Sequence[ORMOption] = (),
+        **filters: Any,
+    ) -> AsyncIterator[Model]:
+        """All rows that match, one by one, `batch_size` of them in memory. It holds the session's connection until it ends.
+
+        Wrap it in ``contextlib.aclosing`` when the loop may be left early.
+        """
+        statement = filtered(self._map.select, self._map, where, filters, "stream")
+        if sort:
+            keys = keyset.order(self._map, sort, "stream")
+            statement = statement.order_by(*keyset.order_by(self._map, keys, self._dialect()))
+        if options:
+            statement = statement.options(*options)
+        statement = statement.execution_options(yield_per=batch_size)
+        # async-only: begin
+        result = await self.session.stream_scalars(statement)
+        # async-only: end
+        # sync-only: result = self.session.scalars(statement)
+        try:
+            # async-only: begin
+            async for row in result:
+                yield row
+            # async-only: end
+            # sync-only: yield from result
+        finally:
+            await result.close()
+
+    # Writing
+
+    async def add(self, row: Model) -> Model:
+        """Add a new row and flush; the same object, now persistent."""
+        self.session.add(row)
+        await self.session.flush()
+        return row
+
+    async def add_many(self, rows: Iterable[Model | Mapping[str, Any]]) -> int:
+        """Insert many rows by bulk statements, past the unit of work; how many there were.
+
+        Instances get the keys and defaults that the client makes, but stay transient. Related objects are refused, not dropped.
+
+        Raises:
+            UnknownFieldError: A mapping has a name that is no field.
+            InvalidFilterError: A row brings related objects, or is no row of this model.
+        """
+        plan = self._map.plan
+        groups = plan.groups(rows, "add_many", write_back=True)
+        await self.session.flush()  # what these rows may refer to
+        connection = await self.session.connection(bind_arguments={"mapper": self._map.mapper})
+        database = cast("Any", self.session.info.get("database"))
+        copy = database.policy.bulk_insert if database is not None and DatabaseFeature.COPY in database.features else None
+        count = 0
+        for group in groups.values():
+            for start in range(0, len(group), self.batch_size):
+                batch = group[start : start + self.batch_size]
+                write = copy if copy is not None and len(batch) >= self.copy_from else insert_rows
+                # async-only: begin
+                count += await connection.run_sync(write, plan.table, batch)
+                # async-only: end
+                # sync-only: count += write(connection, plan.table, batch)
+        return count
+
+    async def update(
+        self, target: Model | object, values: Mapping[str, Any] | None = None, *, expected_version: int | None = None, **fields: Any
+    ) -> Model:
+        """Change a row, given itself or its primary key, and flush.
+
+        Args:
+            target: The row, or its primary key.
+            values: Fields to change, for names that are parameters here; `UNSET` leaves one as it is.
+            expected_version: The version that the caller has seen, on models with `Version`.
+            fields: Fields to change.
+
+        Raises:
+            RowNotFoundError: There is none, or it is soft-deleted.
+            UnknownFieldError: A name is no field.
+            StaleVersionError: Someone else changed it meanwhile.
+        """
+        models = self._map
+        changes = {**values, **fields} if values else fields
+        for name in changes:
+            if name not in models.settable:
+                raise models.unknown(name, models.settable, "update")
+        row = await self._target(target, "update")
+        if expected_version is not None:
+            self._expect(row, expected_version)
+        for name, value in changes.items():
+            if value is not UNSET:
+                setattr(row, name, value)
+        await self._flush(row, "update")
+        return row
+
+    async def upsert_many(
+        self, rows: Iterable[Model | Mapping[str, Any]], *, keys: Sequence[str] | None = None, update: Sequence[str] | None = None
+    ) -> int:
+        """Insert rows, or update those whose unique key exists, by the server's own upsert; how many distinct rows there were.
+
+        Of rows with the same key the last one counts. Objects in the session do not see the change.
+
+        Args:
+            rows: Instances or mappings.
+            keys: The fields of the primary key (the default) or of a unique constraint.
+            update: The fields that an existing row takes over; all given ones when None, none to leave existing rows as they are.
+
+        Raises:
+            UniqueKeyError: `keys` are no unique key, or a row has no value for one of them.
+            UnknownFieldError: A mapping has a name that is no field.
+        """
+        models, plan = self._map, self._map.plan
+        named = models.primary_key if keys is None else tuple(keys)
+        groups = plan.groups(rows, "upsert_many")
+        dialect = self._dialect()
+        upserts.prove_key(models, named, groups, dialect)
+        columns = [plan.column_keys[name] for name in named]
+        await self.session.flush()
+        connection = await self.session.connection(bind_arguments={"mapper": models.mapper})
+        count = 0
+        for given, group in groups.items():
+            unique = upserts.distinct(group, columns)
+            statement = upserts.statement(dialect, plan.table, columns, *upserts.changes(models, given, named, update))
+            count += len(unique)
+            for start in range(0, len(unique), self.batch_size):
+                await connection.execute(statement, unique[start : start + self.batch_size])
+        return count
+
+    async def delete(self, target: Model | object, *, expected_version: int | None = None) -> None:
+        """Delete a row, given itself or its primary key, and flush; on a model with `SoftDelete` mark it.
+
+        Raises:
+            RowNotFoundError: There is none, or it is soft-deleted already.
+            StaleVersionError: Someone else changed it meanwhile.
+        """
+        row = await self._target(target, "delete")
+        if expected_version is not None:
+            self._expect(row, expected_version)
+        if self._map.soft_delete:
+            cast("Any", row).deleted_at = utcnow()
+        else:
+            await self.session.delete(row)
+        await self._flush(row, "delete")
+
+    async def delete_where(self, *where: ColumnElement[bool], **filters: Any) -> int:
+        """Delete all rows that match, or mark them on a model with `SoftDelete`, by one statement; how many there were.
+
+        Raises:
+            InvalidFilterError: There is no condition. ``delete_where(sqlalchemy.true())`` deletes all.
+        """
+        models = self._map
+        matching = conditions(models, where, filters, "delete_where")
+        if not matching:
+            raise InvalidFilterError(
+                f"this would delete all rows of {models.name}",
+                operation="delete_where",
+                remedy="give a condition; sqlalchemy.true() says that all are meant",
+            )
+        if models.soft_delete:
+            marks: dict[str, Any] = {"deleted_at": utcnow()}
+            if models.version is not None:
+                marks[models.version] = models.columns[models.version] + 1
+            result = await self.session.execute(update(models.model).where(*matching).values(marks))
+        else:
+            result = await self.session.execute(delete(models.model).where(*matching))
+        return cast("CursorResult[Any]", result).rowcount
+
+    # Within
+
+    async def _target(self, target: Model | object, operation: str) -> Model:
+        if isinstance(target, self._map.model):
+            return target
+        row = await self.get_or_none(target)
+        if row is None:
+            raise self._missing(target, operation)
+        return row
+
+    async def _flush(self, row: Model, operation: str) -> None:
+        try:
+            await self.session.flush()
+        except StaleDataError as error:
+            raise self._stale(row, operation) from error
+
+    def _expect(self, row: Model, version: int) -> None:
+        name = self._map.version
+        if name is None:
+            raise InvalidFilterError(f"{self._map.name} has no version", operation="update", remedy="add the mixin infra.database.Version")
+        if getattr(row, name) != version:
+            raise self._stale(row, "update")
+
+    def _stale(self, row: Model, operation: str) -> StaleVersionError:
+        key = inspect(row).identity or ()  # not the attributes: a failed flush has expired them
+        return StaleVersionError(
+            f"{self._map.name} {', '.join(map(str, key))} was changed or deleted by someone else",
+            operation=operation,
+            details={"model": self._map.name},
+            remedy="read it again and repeat the change",
+        )
+
+    def _missing(self, key: object, operation: str) -> RowNotFoundError:
+        return RowNotFoundError(
+            f"no {self._map.name} has the key {key}",
+            operation=operation,
+            details={"model": self._map.name, "key": str(key)},
+            remedy="check the key, or use get_or_none where it may be missing",
+        )
+
+    def _dialect(self) -> str:
+        return self.session.get_bind(self._map.mapper).dialect.name
+
+    def _cursor_key(self) -> bytes:
+        info = self.session.info
+        key = self.cursor_key or info.get("cursor_key") or getattr(info.get("database"), "cursor_key", None)
+        if not key:
+            raise InvalidFilterError(
+                "there is no key to sign paging cursors with",
+                operation="page",
+                remedy='use a session of infra.database, or set session.info["cursor_key"] or the repository\'s cursor_key',
+            )
+        return key

@@ -1,0 +1,135 @@
+"""From keyword filters to SQL conditions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, cast
+
+from sqlalchemy import ColumnElement, Select, and_, false, or_, true
+
+from infra.database.repository.errors import InvalidFilterError
+from infra.database.repository.mapping import Lookup, ModelMap
+from infra.database.repository.model import UNSET
+from infra.errors import nearest
+
+Operator = Callable[[Any, Any], ColumnElement[bool]]
+
+
+def _members(value: Any) -> tuple[list[Any], bool]:
+    """The values of a list other than None, and whether None was among them."""
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Collection):
+        raise InvalidFilterError(f"in and not_in take a list, not {type(cast(object, value)).__name__}", remedy="pass a list, tuple or set")
+    given = list(cast("Collection[Any]", value))
+    members = [item for item in given if item is not None]
+    return members, len(members) < len(given)
+
+
+def _in(column: Any, value: Any) -> ColumnElement[bool]:
+    members, null = _members(value)
+    if not members:
+        return column.is_(None) if null else false()
+    return or_(column.in_(members), column.is_(None)) if null else column.in_(members)
+
+
+def _not_in(column: Any, value: Any) -> ColumnElement[bool]:
+    members, null = _members(value)
+    # SQL's own NOT IN with a NULL in its list matches nothing at all; here None only excludes the rows without a value.
+    if null:
+        return and_(column.not_in(members), column.is_not(None)) if members else column.is_not(None)
+    return column.not_in(members) if members else true()
+
+
+def _between(column: Any, value: Any) -> ColumnElement[bool]:
+    low, high = value
+    return column.between(low, high)
+
+
+def _ne(column: Any, value: Any) -> ColumnElement[bool]:
+    return column.is_not(None) if value is None else column != value
+
+
+#: The operators of keyword filters, ``field__operator=value``. Text operators escape the wildcards ``%`` and ``_``;
+#: those with ``i`` ignore case everywhere, the others where the server's collation does (SQLite, and MySQL by default).
+OPERATORS: Mapping[str, Operator] = {
+    "eq": lambda column, value: column == value,
+    "ne": _ne,
+    "gt": lambda column, value: column > value,
+    "gte": lambda column, value: column >= value,
+    "lt": lambda column, value: column < value,
+    "lte": lambda column, value: column <= value,
+    "between": _between,
+    "in": _in,
+    "not_in": _not_in,
+    "is_null": lambda column, value: column.is_(None) if value else column.is_not(None),
+    "contains": lambda column, value: column.contains(value, autoescape=True),
+    "icontains": lambda column, value: column.icontains(value, autoescape=True),
+    "startswith": lambda column, value: column.startswith(value, autoescape=True),
+    "istartswith": lambda column, value: column.istartswith(value, autoescape=True),
+    "endswith": lambda column, value: column.endswith(value, autoescape=True),
+    "iendswith": lambda column, value: column.iendswith(value, autoescape=True),
+    "iexact": lambda column, value: column.ilike(_escaped(value), escape="/"),
+}
+_TAKE_NONE = frozenset({"eq", "ne", "is_null"})
+
+
+def _escaped(value: str) -> str:
+    return value.replace("/", "//").replace("%", "/%").replace("_", "/_")
+
+
+def conditions(
+    models: ModelMap[Any], where: tuple[ColumnElement[bool], ...], filters: Mapping[str, Any], operation: str
+) -> list[ColumnElement[bool]]:
+    """All conditions of a call: its SQLAlchemy expressions and its keyword filters, without those that are `UNSET`.
+
+    Raises:
+        UnknownFieldError: A keyword names no field.
+        InvalidFilterError: A keyword's operator is unknown, or its value cannot be compared.
+    """
+    found = [*where]
+    lookups = models.lookups
+    for key, value in filters.items():
+        if value is not UNSET:
+            found.append((lookups.get(key) or _lookup(models, key, operation))(value))
+    return found
+
+
+def filtered(
+    statement: Select[Any],
+    models: ModelMap[Any],
+    where: tuple[ColumnElement[bool], ...],
+    filters: Mapping[str, Any],
+    operation: str,
+) -> Select[Any]:
+    """`statement` with all conditions of a call."""
+    if not where and not filters:
+        return statement
+    return statement.where(*conditions(models, where, filters, operation))
+
+
+def _lookup(models: ModelMap[Any], key: str, operation: str) -> Lookup:
+    column, name = models.filterable.get(key), "eq"
+    if column is None:
+        field, _, name = key.rpartition("__")
+        if not field:
+            raise models.unknown(key, models.filterable, operation)
+        column = models.filterable.get(field)
+        if column is None:
+            raise models.unknown(field, models.filterable, operation)
+    operator = OPERATORS.get(name)
+    if operator is None:
+        near = nearest(name, frozenset(OPERATORS))
+        raise InvalidFilterError(
+            f"{key}: {name!r} is no operator",
+            operation=operation,
+            remedy=f"did you mean {near}?" if near else f"the operators are: {', '.join(sorted(OPERATORS))}",
+        )
+
+    def lookup(value: Any) -> ColumnElement[bool]:
+        if value is None and name not in _TAKE_NONE:
+            raise InvalidFilterError(
+                f"{key}=None matches no row in SQL", operation=operation, remedy="pass UNSET to skip it, or test for NULL with is_null"
+            )
+        return operator(column, value)
+
+    models.lookups[key] = lookup
+    return lookup

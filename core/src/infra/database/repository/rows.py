@@ -1,0 +1,119 @@
+"""Rows for statements that write many at once, made from mappings or instances."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+from sqlalchemy import ColumnDefault, Table
+
+from infra.database.repository.errors import InvalidFilterError
+from infra.database.repository.model import UNSET
+
+if TYPE_CHECKING:
+    from infra.database.repository.mapping import ModelMap
+
+#: Rows by the columns that the caller set, to which those with defaults are added; the rows of one group fit one statement.
+Groups = dict[tuple[str, ...], list[dict[str, Any]]]
+_STATE = "_sa_instance_state"
+
+
+class RowPlan:
+    """How a model's rows become statement parameters: which attribute is which column, and the defaults that the client makes."""
+
+    def __init__(self, models: ModelMap[Any]) -> None:
+        table = models.table
+        if table is None:
+            raise InvalidFilterError(
+                f"{models.name} spans several tables, so that no single statement writes it", remedy="add its rows one by one"
+            )
+        self._models = models
+        self.table: Table[Any] = table
+        #: (attribute, column key) of every column that a client can write.
+        self.names: list[tuple[str, str]] = []
+        #: (column key, attribute, maker) of the values that the client makes.
+        self.defaults: list[tuple[str, str, Callable[[], Any]]] = []
+        #: Columns that change with every update, with the maker of their value.
+        self.on_update: dict[str, Callable[[], Any]] = {}
+        for name, attribute in models.columns.items():
+            column = attribute.property.columns[0]
+            if getattr(column, "table", None) is not table or getattr(column, "computed", None) is not None:
+                continue
+            self.names.append((name, column.key))
+            made = self._default(name, column)
+            if made is not None:
+                self.defaults.append((column.key, name, made))
+            changed = _maker(cast("ColumnDefault | None", column.onupdate))
+            if changed is not None:
+                self.on_update[column.key] = changed
+        self.column_keys = dict(self.names)
+
+    def _default(self, name: str, column: Any) -> Callable[[], Any] | None:
+        mapper = self._models.mapper
+        if name == self._models.version and (first := mapper.version_id_generator):
+            return lambda: first(None)  # type: ignore[operator]
+        if mapper.polymorphic_on is column and mapper.polymorphic_identity is not None:
+            return lambda: mapper.polymorphic_identity
+        return _maker(column.default)
+
+    def groups(self, rows: Iterable[object], operation: str, *, write_back: bool = False) -> Groups:
+        """The rows as statement parameters.
+
+        Args:
+            rows: Instances, or mappings of fields; `UNSET` values are left out.
+            operation: For errors.
+            write_back: Give instances the values that were made here, such as their key. They stay transient.
+
+        Raises:
+            UnknownFieldError: A mapping has a name that is no field.
+            InvalidFilterError: A row is neither a mapping nor an instance, or an instance brings related objects.
+        """
+        names, defaults, model = self.names, self.defaults, self._models.model
+        found: Groups = {}
+        for row in rows:
+            if isinstance(row, model):
+                values: dict[str, Any] = vars(row)
+                if not self._models.relationships.isdisjoint(values):
+                    self._refuse_related(values, operation)
+            elif type(row) is dict or isinstance(row, Mapping):
+                values = cast("dict[str, Any]", row)
+                if not self.column_keys.keys() >= values.keys():
+                    unknown = next(key for key in values if key not in self.column_keys)
+                    raise self._models.unknown(unknown, self.column_keys, operation)
+            else:
+                raise InvalidFilterError(
+                    f"a row of {self._models.name} is a {type(row).__name__}",
+                    operation=operation,
+                    remedy=f"pass instances of {self._models.name} or mappings of its fields",
+                )
+            made = {column: value for name, column in names if (value := values.get(name, UNSET)) is not UNSET}
+            found.setdefault(tuple(made), []).append(made)
+            instance = write_back and _STATE in values
+            for column, name, make in defaults:
+                if column not in made:
+                    made[column] = value = make()
+                    if instance:
+                        values[name] = value
+        return found
+
+    def _refuse_related(self, values: Mapping[str, Any], operation: str) -> None:
+        for name in sorted(self._models.relationships):
+            if values.get(name):
+                raise InvalidFilterError(
+                    f"a row of {self._models.name} brings related objects in {name!r}, which only a unit of work can write",
+                    operation=operation,
+                    remedy="use add, or set the foreign key column instead",
+                )
+
+
+def _maker(default: Any) -> Callable[[], Any] | None:
+    """A function for the client-side default; None when it is the server's, needs the statement's context, or does not exist."""
+    if not isinstance(default, ColumnDefault):
+        return None
+    argument: Any = default.arg
+    if default.is_scalar:
+        return lambda: argument
+    if default.is_callable and not inspect.signature(argument).parameters:
+        return inspect.unwrap(argument)  # SQLAlchemy wraps functions without parameters
+    return None

@@ -1,0 +1,391 @@
+"""From layers to resources: which there are, which provider serves each, and which values it gets. Imports no pydantic."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from typing import Final, cast
+
+from infra.errors import nearest
+from infra.kernel.capabilities import KNOWN_PROVIDERS
+from infra.kernel.discovery import Catalog, FoundProvider, Outcome
+from infra.kernel.layers import Key, Layer, Origin, Value, lookup
+from infra.kernel.problems import Problem
+from infra.plugin import Capability
+
+KERNEL_KEYS: Final = frozenset(
+    {
+        "close_timeout",
+        "config",
+        "data_dir",
+        "debug",
+        "environment",
+        "log_level",
+        "modules",
+        "pin",
+        "plugins_allow",
+        "plugins_deny",
+        "secrets_dir",
+        "sections",
+        "strict",
+    }
+)
+DEFAULTS: Final = "defaults"
+_NAME = re.compile(r"[a-z](?:_?[a-z0-9])*")
+_SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*):")
+
+
+@dataclass(slots=True, eq=False)
+class Part:
+    """What one layer says of one resource: its explicit values, and below them the soft ones, which a provider may lack."""
+
+    layer: str
+    values: dict[Key, Value] = field(default_factory=dict[Key, Value])
+    soft: dict[Key, Value] = field(default_factory=dict[Key, Value])
+
+
+@dataclass(slots=True, eq=False)
+class ResourceConfig:
+    """A resource as configured, before validation.
+
+    Args:
+        provider: The provider that serves it; None when `problems` says why there is none.
+        parts: What each layer says, the highest first.
+        defaults: The same of ``[<capability>.defaults]``, below all parts.
+        implicit: True for a ``main`` that nobody configured, served by the embedded default.
+    """
+
+    capability: str
+    name: str
+    provider: FoundProvider | None = None
+    parts: list[Part] = field(default_factory=list[Part])
+    defaults: list[Part] = field(default_factory=list[Part])
+    implicit: bool = False
+    outcomes: list[Outcome] = field(default_factory=list[Outcome])
+    problems: list[Problem] = field(default_factory=list[Problem])
+
+    @property
+    def full_name(self) -> str:
+        """Capability and name: ``database.garmin``."""
+        return f"{self.capability}.{self.name}"
+
+    def problem(self, message: str, origin: Origin | None = None, remedy: str | None = None) -> None:
+        """Record why it cannot be used."""
+        self.problems.append(Problem(self.full_name, message, origin, remedy))
+
+    def chosen(self, provider: FoundProvider, because: str) -> None:
+        """Record the provider and the reason."""
+        self.provider = provider
+        self.outcomes.append(Outcome("resolve", True, "ok", f"provider {provider.name}: {because}"))
+
+
+@dataclass(slots=True, eq=False)
+class Configuration:
+    """Everything the layers say."""
+
+    layers: list[Layer]
+    resources: dict[str, ResourceConfig] = field(default_factory=dict[str, ResourceConfig])
+    problems: list[Problem] = field(default_factory=list[Problem])
+    warnings: list[Problem] = field(default_factory=list[Problem])
+
+    def kernel_value(self, name: str) -> Value | None:
+        """A value of ``[infra]``."""
+        return lookup(self.layers, ("infra", name))
+
+    def text(self, name: str, default: str) -> str:
+        """A text of ``[infra]``."""
+        value = self.kernel_value(name)
+        return default if value is None else str(value.content)
+
+    def flag(self, name: str) -> bool:
+        """A truth value of ``[infra]``."""
+        return is_true(self.text(name, "false"))
+
+    def items(self, name: str) -> list[str] | None:
+        """A list of ``[infra]``, or text separated by commas; None when it is not set."""
+        value = self.kernel_value(name)
+        return None if value is None else as_list(value.content)
+
+    def feature_flags(self) -> dict[str, Value]:
+        """``[features]`` and ``FEATURE_FLAG_*``, the highest layer first."""
+        merged: dict[str, Value] = {}
+        for layer in self.layers:
+            for key, value in layer.under(("features",)).items():
+                merged.setdefault(".".join(key), value)
+        return merged
+
+
+def is_true(content: object) -> bool:
+    """The truth of a configured flag: true, 1, yes, on."""
+    return str(content).strip().lower() in ("1", "true", "yes", "on")
+
+
+def as_list(content: object) -> list[str]:
+    """A list, or the items of text separated by commas."""
+    if isinstance(content, list | tuple):
+        return [str(item) for item in cast("Iterable[object]", content)]
+    return [item.strip() for item in str(content).split(",") if item.strip()]
+
+
+def scheme_of(content: object) -> str | None:
+    """The scheme of a URL, lower-cased; None when there is none."""
+    match = _SCHEME.match(str(content))
+    return match[1].lower() if match else None
+
+
+def package_for_scheme(capability: str, scheme: str) -> str | None:
+    """The distribution of this project that serves URLs of `scheme`; None when none does."""
+    base = scheme.partition("+")[0]
+    return next((known[2] for known in KNOWN_PROVIDERS if known[0] == capability and base in known[3]), None)
+
+
+def configure(layers: list[Layer], catalog: Catalog, sections: Collection[str], production: bool) -> Configuration:
+    """Find all resources and choose their providers; what is wrong is recorded, not raised."""
+    configuration = Configuration(layers)
+    for layer in layers:
+        _take_kernel_names(layer)
+    for capability in catalog.capabilities.values():
+        for layer in layers:
+            _take_capability_names(layer, capability, catalog, configuration)
+    _check_tables(configuration, catalog, sections)
+    for capability in catalog.capabilities.values():
+        names = {key[1]: None for layer in layers for key in layer.values if key[0] == capability.name and len(key) > 1}
+        if any(_selected(layer, found) for found in catalog.of(capability.name) for layer in layers):
+            names["main"] = None
+        for name in [*names, *(["main"] if "main" not in names else [])]:
+            if name == DEFAULTS:
+                continue
+            config = ResourceConfig(capability.name, name, implicit=name not in names)
+            if _collect_parts(config, layers, configuration):
+                _Resolution(config, capability, catalog, layers, production).run()
+                if not (config.implicit and config.provider is None):
+                    configuration.resources[config.full_name] = config
+    return configuration
+
+
+def _take_kernel_names(layer: Layer) -> None:
+    for variable, key in (("LOG_LEVEL", "log_level"), ("DEBUG", "debug")):
+        if variable in layer.variables:
+            layer.values.setdefault(("infra", key), layer.variables[variable])
+    for variable, value in layer.variables.items():
+        if variable.startswith("FEATURE_FLAG_"):
+            layer.values.setdefault(("features", variable.removeprefix("FEATURE_FLAG_").lower()), value)
+
+
+def _take_capability_names(layer: Layer, capability: Capability, catalog: Catalog, configuration: Configuration) -> None:
+    """Well-known names of a capability stand just below the layer's own names; two that differ are an error."""
+    taken: dict[Key, Value] = {}
+
+    def take(key: Key, value: Value) -> None:
+        other = taken.setdefault(key, value)
+        if other is not value and other.content != value.content and key not in layer.values:
+            configuration.problems.append(
+                Problem(
+                    f"{key[0]}.{key[1]}", f"{other.origin} and {value.origin} both configure it, and differ", remedy="remove one of them"
+                )
+            )
+
+    for name, variables in capability.selects.items():
+        for variable in variables:
+            if layer.variables.get(variable):
+                take((capability.name, "main", name), layer.variables[variable])
+    for name, pattern in capability.selects_named.items():
+        shape = re.compile(re.escape(pattern).replace(re.escape("{NAME}"), "([A-Z][A-Z0-9_]*)"))
+        for variable, value in layer.variables.items():
+            match = shape.fullmatch(variable)
+            if not match or not value.content:
+                continue
+            scheme = scheme_of(value.content)
+            resource = match[1].lower()
+            if scheme is None or not _NAME.fullmatch(resource) or catalog.by_scheme(capability.name, scheme) is None:
+                package = package_for_scheme(capability.name, scheme or "")
+                message = f"{value.origin} looks like a {capability.name}, but no installed plugin serves its scheme: ignored"
+                configuration.warnings.append(Problem("settings", message, None, f"pip install {package}" if package else None))
+            else:
+                take((capability.name, resource, name), value)
+    for key, value in taken.items():
+        layer.values.setdefault(key, value)
+
+
+def _check_tables(configuration: Configuration, catalog: Catalog, sections: Collection[str]) -> None:
+    known = {*catalog.capabilities, "infra", "features", *sections}
+    for layer in configuration.layers:
+        for key, value in layer.values.items():
+            if key[0] == "infra":
+                if key[1:2] and key[1] not in KERNEL_KEYS:
+                    near = nearest(key[1], KERNEL_KEYS)
+                    message = f"{key[1]} is not a setting of the kernel"
+                    configuration.problems.append(Problem("settings", message, value.origin, f"did you mean {near}?" if near else None))
+            elif key[0] not in known:
+                near = nearest(key[0], known)
+                remedy = f"did you mean {near}?" if near else "declare it: Infra(sections=[...]) or sections in [infra]"
+                if len(key) == 1 and key[0] in KERNEL_KEYS:
+                    remedy = f"did you mean {key[0]} in [infra]?"
+                configuration.problems.append(Problem("settings", f"{key[0]} is no capability and no section", value.origin, remedy))
+
+
+def _collect_parts(config: ResourceConfig, layers: list[Layer], configuration: Configuration) -> bool:
+    """Fill `parts` and `defaults`; False when the name itself is wrong."""
+    for layer in layers:
+        value = layer.values.get((config.capability, config.name))
+        if value is not None and value.content != {}:
+            message = f"{config.name} stands directly under {config.capability}, without the name of a resource"
+            remedy = f"put it into [{config.capability}.main], or set INFRA_{config.capability.upper()}__MAIN__{config.name.upper()}"
+            configuration.problems.append(Problem(config.capability, message, value.origin, remedy))
+            return False
+        config.parts.append(Part(layer.name, layer.under((config.capability, config.name))))
+        config.defaults.append(Part(layer.name, layer.under((config.capability, DEFAULTS))))
+    if not _NAME.fullmatch(config.name):
+        configuration.problems.append(
+            Problem(config.full_name, "is not a valid resource name", remedy="use lower-case letters, digits and single underscores")
+        )
+        return False
+    return True
+
+
+def _selected(layer: Layer, found: FoundProvider) -> dict[str, Value]:
+    """The well-known names of this layer that select `found` for the resource ``main``: by field."""
+    return {
+        name: layer.variables[variable]
+        for name, variables in found.descriptor.selects.items()
+        for variable in reversed(variables)
+        if layer.variables.get(variable) and layer.variables[variable].content
+    }
+
+
+class _Resolution:
+    """Chooses the provider of one resource: the highest layer with a selector decides."""
+
+    def __init__(self, config: ResourceConfig, capability: Capability, catalog: Catalog, layers: list[Layer], production: bool) -> None:
+        self.config = config
+        self.capability = capability
+        self.catalog = catalog
+        self.layers = layers
+        self.production = production
+
+    def run(self) -> None:
+        config = self.config
+        for index, part in enumerate(config.parts):
+            choice = self._choose(part, self.layers[index])
+            if config.problems:
+                return
+            if choice is None:
+                continue
+            provider, because = choice
+            if config.provider is None:
+                config.chosen(provider, because)
+            elif provider is not config.provider:
+                config.outcomes.append(
+                    Outcome("merge", True, "skipped", f"what {part.layer} says is for provider {provider.name}: skipped")
+                )
+                part.values.clear()
+        if config.provider is None:
+            self._fall_back()
+        if config.provider is not None:
+            self._fill(config.provider)
+            if not config.provider.available:
+                config.problem(f"provider {config.provider.name} is {config.provider.state}: {config.provider.reason}")
+
+    def _choose(self, part: Part, layer: Layer) -> tuple[FoundProvider, str] | None:
+        explicit, url = part.values.get(("provider",)), part.values.get(("url",))
+        by_url: FoundProvider | None = None
+        if url is not None and (scheme := scheme_of(url.content)) is not None:
+            by_url = self.catalog.by_scheme(self.config.capability, scheme)
+            if by_url is None and explicit is None:
+                self._unknown_scheme(scheme, url.origin)
+                return None
+        elif url is not None and explicit is None:
+            self.config.problem("its url has no scheme", url.origin, f"write it as {'|'.join(self._schemes())}://...")
+            return None
+        if explicit is not None:
+            provider = self.catalog.find(self.config.capability, str(explicit.content))
+            if provider is None:
+                self._unknown_provider(str(explicit.content), explicit.origin)
+                return None
+            if by_url is not None and by_url.name != provider.name and url is not None:
+                self.config.problem(
+                    f"{explicit.origin} selects {provider.name} and {url.origin} selects {by_url.name}", remedy="remove one of them"
+                )
+                return None
+            return provider, f"named by {explicit.origin}"
+        if by_url is not None and url is not None:
+            return by_url, f"the scheme of {url.origin}"
+        if self.config.name != "main":
+            return None
+        return self._choose_well_known(layer)
+
+    def _choose_well_known(self, layer: Layer) -> tuple[FoundProvider, str] | None:
+        found = [(provider, _selected(layer, provider)) for provider in self.catalog.of(self.config.capability)]
+        found = [(provider, values) for provider, values in found if values]
+        if len({provider.name for provider, _ in found}) > 1:
+            named = " and ".join(f"{next(iter(values.values())).origin} ({provider.name})" for provider, values in found)
+            self.config.problem(
+                f"{named} both select a provider", remedy=f"set INFRA_{self.config.capability.upper()}__MAIN__PROVIDER to choose one"
+            )
+            return None
+        return next(((provider, f"selected by {next(iter(values.values())).origin}") for provider, values in found), None)
+
+    def _fall_back(self) -> None:
+        config = self.config
+        for part in config.defaults:
+            value = part.values.get(("provider",))
+            if value is not None:
+                provider = self.catalog.find(config.capability, str(value.content))
+                if provider is None:
+                    self._unknown_provider(str(value.content), value.origin)
+                else:
+                    config.chosen(provider, f"named by {value.origin}")
+                return
+        embedded = self.catalog.embedded(config.capability)
+        if embedded is None:
+            config.problem(
+                "no provider is configured and no embedded one is installed", remedy=f"{self._how()}, or pip install infra-local"
+            )
+        elif self.production:
+            config.problem(
+                "no provider is configured, and in production an embedded one must be asked for by name",
+                remedy=f'{self._how()}, or say provider = "{embedded.name}" in [{config.full_name}]',
+            )
+        else:
+            config.chosen(embedded, "the embedded default, as nothing selects another")
+
+    def _fill(self, provider: FoundProvider) -> None:
+        """Put in the well-known names of the provider and of the capability, below the layer's own."""
+        config = self.config
+        for part, layer in zip(config.parts, self.layers, strict=True):
+            if config.name == "main":
+                for name, value in _selected(layer, provider).items():
+                    part.values.setdefault((name,), value)
+            for names in (provider.descriptor.fills, self.capability.fills):
+                for name, variables in names.items():
+                    for variable in variables:
+                        if variable in layer.variables:
+                            part.soft.setdefault((name,), layer.variables[variable])
+
+    def _schemes(self) -> list[str]:
+        return sorted({scheme for found in self.catalog.of(self.config.capability) for scheme in found.descriptor.schemes})
+
+    def _how(self) -> str:
+        names = [name for names in self.capability.selects.values() for name in names]
+        names += [
+            variables[0]
+            for found in self.catalog.of(self.config.capability)
+            for variables in found.descriptor.selects.values()
+            if variables
+        ]
+        place = f"INFRA_{self.config.capability.upper()}__{self.config.name.upper()}__URL"
+        return f"set {' or '.join([*dict.fromkeys(names), place] if self.config.name == 'main' else [place])}"
+
+    def _unknown_scheme(self, scheme: str, origin: Origin) -> None:
+        package = package_for_scheme(self.config.capability, scheme)
+        remedy = f"pip install {package}" if package else f"known schemes: {', '.join(self._schemes()) or 'none'}"
+        self.config.problem(f"no installed plugin serves {self.config.capability} URLs of scheme {scheme}", origin, remedy)
+
+    def _unknown_provider(self, name: str, origin: Origin) -> None:
+        names = [found.name for found in self.catalog.of(self.config.capability)]
+        package = next((known[2] for known in KNOWN_PROVIDERS if known[:2] == (self.config.capability, name)), None)
+        near = nearest(name, names)
+        remedy = f"did you mean {near}?" if near else f"installed: {', '.join(names) or 'none'}"
+        remedy = f"pip install {package}" if package else remedy
+        self.config.problem("its provider is not installed" if package else "its provider is unknown", origin, remedy)

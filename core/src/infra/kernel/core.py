@@ -1,0 +1,353 @@
+"""One kernel: what was found, what was configured, and what both doors share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from infra.errors import ConfigurationError, nearest
+from infra.kernel.capabilities import KNOWN_PROVIDERS
+from infra.kernel.configuration import Configuration, ResourceConfig, as_list, configure, is_true
+from infra.kernel.discovery import Catalog, Outcome, ProviderState, discover
+from infra.kernel.layers import arguments_layer, lookup, read_layers
+from infra.kernel.problems import Problem, failure
+from infra.kernel.secrets import Redactor
+from infra.plugin import Capability, SharedStores
+
+if TYPE_CHECKING:
+    from infra.kernel.context import Diagnosis, OpenContext
+    from infra.kernel.problems import EnvironmentStatus
+    from infra.kernel.settings import ProviderSettings, Section
+    from infra.kernel.validation import Validated, Validator
+
+SectionT = TypeVar("SectionT", bound="Section")
+
+
+class ResourceState(StrEnum):
+    """How far a resource has come."""
+
+    CONFIGURED = "configured"
+    INVALID = "invalid"
+    READY = "ready"
+    OPEN = "open"
+    OPEN_FAILED = "open_failed"
+    CLOSED = "closed"
+
+
+class Kernel:
+    """Discovery and configuration, done once; no I/O but reading configuration, and no SDK.
+
+    Args:
+        settings: Values above every other layer, as nested mappings: ``{"cache": {"main": {"provider": "memory"}}}``.
+        plugins: Names of plugins that may be loaded; None for what the allow and deny lists say.
+        modules: Plugin modules or objects given in code, beside the installed ones.
+        sections: The host's own settings sections.
+        root: The project folder, which holds infra.toml and .env; the working directory when not given.
+        environ: Instead of the process's environment.
+    """
+
+    def __init__(
+        self,
+        settings: Mapping[str, Any] | None = None,
+        *,
+        plugins: Sequence[str] | None = None,
+        modules: Sequence[ModuleType | object] = (),
+        sections: Sequence[type[Section]] = (),
+        root: Path | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        self.root = Path.cwd() if root is None else root
+        layers = read_layers(settings or {}, self.root, environ)
+        allow, deny = lookup(layers, ("infra", "plugins_allow")), lookup(layers, ("infra", "plugins_deny"))
+        names = plugins if plugins is not None else (None if allow is None else as_list(allow.content))
+        pins = {
+            cast("tuple[str, str]", tuple(key[2].split(".", 1))): str(value.content)
+            for layer in reversed(layers)
+            for key, value in layer.values.items()
+            if key[:2] == ("infra", "pin") and len(key) == 3 and "." in key[2]
+        }
+        self.catalog: Catalog = discover(allow=names, deny=() if deny is None else as_list(deny.content), modules=modules, pins=pins)
+        environment = lookup(layers, ("infra", "environment"))
+        self.environment = "development" if environment is None else str(environment.content).strip().lower()
+        layers = self._with_plugin_sources(layers)
+        self.sections: dict[str, type[Section]] = {section.section_name: section for section in sections}
+        declared = lookup(layers, ("infra", "sections"))
+        self._declared_sections = [] if declared is None else as_list(declared.content)
+        section_names = {*self.sections, *(reference.rpartition("=")[0] or reference for reference in self._declared_sections)}
+        self.configuration: Configuration = configure(layers, self.catalog, section_names, self.is_production)
+        self.states: dict[str, ResourceState] = dict.fromkeys(self.configuration.resources, ResourceState.CONFIGURED)
+        self.redactor = Redactor()
+        self.stores = SharedStores()
+        self._validated: dict[str, Validated[Any]] = {}
+        self._validator: Validator | None = None
+
+    @property
+    def is_production(self) -> bool:
+        """Whether ``environment`` is ``production``."""
+        return self.environment == "production"
+
+    @property
+    def is_development(self) -> bool:
+        """Whether ``environment`` is ``development``, which is the default."""
+        return self.environment == "development"
+
+    @property
+    def strict(self) -> bool:
+        """Whether start-up fails on any problem, of plugins and optional resources too."""
+        return self.configuration.flag("strict")
+
+    @property
+    def debug(self) -> bool:
+        """Whether the host runs with DEBUG."""
+        return self.configuration.flag("debug")
+
+    @property
+    def data_dir(self) -> Path:
+        """The folder of embedded providers."""
+        return self.root / self.configuration.text("data_dir", ".infra")
+
+    def feature(self, name: str, default: bool = False) -> bool:
+        """A feature flag: ``[features]`` or ``FEATURE_FLAG_<NAME>``."""
+        value = self.configuration.feature_flags().get(name.lower())
+        return default if value is None else is_true(value.content)
+
+    def capability(self, name: str) -> Capability:
+        """A capability's descriptor.
+
+        Raises:
+            ConfigurationError: There is none of that name.
+        """
+        if name not in self.catalog.capabilities:
+            near = nearest(name, set(self.catalog.capabilities))
+            raise ConfigurationError(f"{name} is no capability", remedy=f"did you mean {near}?" if near else None)
+        return self.catalog.capabilities[name]
+
+    def resource(self, full_name: str) -> ResourceConfig:
+        """A configured resource.
+
+        Raises:
+            ConfigurationError: It is not configured; with the way to do so.
+        """
+        config = self.configuration.resources.get(full_name)
+        if config is not None:
+            return config
+        capability, _, name = full_name.partition(".")
+        self.capability(capability)
+        near = nearest(name, {one.name for one in self.configuration.resources.values() if one.capability == capability})
+        hint = f"; did you mean {capability}.{near}?" if near else ""
+        package = next(known[2] for known in KNOWN_PROVIDERS if known[0] == capability) if not self.catalog.of(capability) else None
+        if package is not None:
+            raise ConfigurationError(
+                f"no installed plugin serves {capability}", resource=full_name, remedy=f"pip install {package}, or another plugin for it"
+            )
+        found = self.catalog.of(capability)
+        ways = [f"INFRA_{capability.upper()}__{name.upper()}__URL"]
+        if name == "main":
+            selectors = [self.catalog.capabilities[capability].selects, *(one.descriptor.selects for one in found)]
+            ways = [*dict.fromkeys(names[0] for one in selectors for names in one.values()), *ways]
+        schemes = " or ".join(f"{scheme}://" for one in found for scheme in one.descriptor.schemes[:1])
+        raise ConfigurationError(
+            "it is not configured",
+            resource=full_name,
+            remedy=f"add [{full_name}] to infra.toml, or set {' or '.join(ways)} ({schemes or 'any URL'}){hint}",
+        )
+
+    def validated(self, full_name: str) -> Validated[ProviderSettings]:
+        """The settings of a resource with their origins and problems; validated once."""
+        known = self._validated.get(full_name)
+        if known is not None:
+            return known
+        from infra.kernel.opening import load
+        from infra.kernel.validation import Validated
+
+        config = self.resource(full_name)
+        if config.problems or config.provider is None:
+            result: Validated[ProviderSettings] = Validated(None, {}, problems=config.problems)
+        else:
+            missing = self._missing_extra(config)
+            if missing is not None:
+                result = Validated(None, {}, problems=[missing])
+            else:
+                try:
+                    model = load(config.provider.descriptor.settings)
+                except (Exception, SystemExit) as error:
+                    problem = Problem(full_name, f"importing the settings of {config.provider.plugin.title} raised {type(error).__name__}")
+                    result = Validated(None, {}, problems=[problem])
+                else:
+                    result = self.validator.resource(config, model)
+        self._validated[full_name] = result
+        if self.states.get(full_name) in (ResourceState.CONFIGURED, None):
+            self.states[full_name] = ResourceState.INVALID if result.problems else ResourceState.READY
+        return result
+
+    def settings(self, full_name: str) -> ProviderSettings:
+        """The valid settings of a resource.
+
+        Raises:
+            ConfigurationError: They are not valid; every problem a line.
+        """
+        validated = self.validated(full_name)
+        if validated.settings is None:
+            raise failure(validated.problems, resource=full_name)
+        return validated.settings
+
+    def section(self, model: type[SectionT]) -> SectionT:
+        """A host's own section, cached.
+
+        Raises:
+            ConfigurationError: Its values are not valid.
+        """
+        name = model.section_name
+        validated = self._validated.get(f"[{name}]")
+        if validated is None or not isinstance(validated.settings, model):
+            parts = [layer.under((name,)) for layer in self.configuration.layers]
+            validated = self.validator.section(model, name, parts)
+            self._validated[f"[{name}]"] = validated
+        if validated.settings is None:
+            raise failure(validated.problems, resource=name)
+        return cast(SectionT, validated.settings)
+
+    @property
+    def validator(self) -> Validator:
+        """Validates settings; imports pydantic on first use."""
+        if self._validator is None:
+            from infra.kernel.validation import Validator
+
+            resolves = any(True for _ in self.catalog.implementations("infra_resolve_secret"))
+            self._validator = Validator(self.redactor, self._resolve_secret if resolves else None)
+        return self._validator
+
+    def explicit_resources(self) -> list[str]:
+        """The resources that something configures, implicit ones left out."""
+        return [name for name, config in self.configuration.resources.items() if not config.implicit]
+
+    def problems(self) -> list[Problem]:
+        """All errors of all resources, sections and the settings themselves."""
+        found = list(self.configuration.problems)
+        for name in self.explicit_resources():
+            found += self.validated(name).problems
+        for section in self.declared_sections().values():
+            try:
+                self.section(section)
+            except ConfigurationError:
+                found += self._validated[f"[{section.section_name}]"].problems
+        found += self._useless_defaults()
+        return list(dict.fromkeys(found))
+
+    def declared_sections(self) -> dict[str, type[Section]]:
+        """The host's sections, those of ``[infra] sections = ["api=app.settings:ApiSettings"]`` imported."""
+        from infra.kernel.opening import load
+
+        for reference in self._declared_sections:
+            name, _, target = reference.rpartition("=")
+            if target and ":" in target and name not in self.sections:
+                self.sections[name] = load(target)
+        return self.sections
+
+    def validate_environment(self) -> EnvironmentStatus:
+        """Whether the whole configuration is valid; opens nothing."""
+        from infra.kernel.problems import EnvironmentStatus
+
+        errors = [str(problem) for problem in self.problems()]
+        warnings = [str(problem) for problem in self.configuration.warnings]
+        warnings += [
+            f"plugin {plugin.title}: {outcome.message}"
+            for plugin in self.catalog.plugins
+            if plugin.state is not ProviderState.DISABLED
+            for outcome in plugin.outcomes
+            if not outcome.ok
+        ]
+        return EnvironmentStatus(not errors, errors, warnings)
+
+    def context(self, config: ResourceConfig, services: Any, stores: SharedStores | None = None) -> OpenContext:
+        """What a driver and its portable object may know; with `stores`, apart from the kernel's own memory stores."""
+        import logging
+
+        from infra.kernel.context import OpenContext
+
+        return OpenContext(
+            capability=config.capability,
+            name=config.name,
+            provider=config.provider.name if config.provider else "",
+            environment=self.environment,
+            data_dir=self.data_dir,
+            stores=stores or self.stores,
+            redact=self.redactor,
+            logger=logging.getLogger(f"infra.{config.full_name}"),
+            services=services,
+        )
+
+    def temporary(self, full_name: str, settings: Mapping[str, Any]) -> tuple[ResourceConfig, ProviderSettings]:
+        """A resource from settings given in code alone, for overrides.
+
+        Raises:
+            ConfigurationError: The settings are not valid.
+        """
+        from infra.kernel.opening import load
+
+        capability, _, name = full_name.partition(".")
+        configuration = configure([arguments_layer({capability: {name: dict(settings)}})], self.catalog, (), self.is_production)
+        config = configuration.resources[full_name]
+        if config.problems or config.provider is None:
+            raise failure(config.problems)
+        validated = self.validator.resource(config, load(config.provider.descriptor.settings))
+        if validated.settings is None:
+            raise failure(validated.problems)
+        return config, validated.settings
+
+    def diagnose(self, error: BaseException, resource: str) -> Diagnosis | None:
+        """What a plugin knows about a failure."""
+        return cast("Diagnosis | None", self.catalog.first("infra_analyze_failure", error, resource))
+
+    def _resolve_secret(self, reference: str) -> str | None:
+        found = self.catalog.first("infra_resolve_secret", reference)
+        return None if found is None else str(found)
+
+    def _with_plugin_sources(self, layers: list[Any]) -> list[Any]:
+        from infra.kernel.layers import Layer, Origin, Value, flatten
+
+        found: list[Layer] = []
+        for plugin, sources in self.catalog.collect("infra_config_sources", {"root": self.root, "environment": self.environment}):
+            for source in sources or ():
+                try:
+                    leaves = {key: Value(content, Origin(source.name, ".".join(key))) for key, content in flatten(source.read())}
+                except Exception as error:
+                    message = f"its settings source raised {type(error).__name__}"
+                    plugin.outcomes.append(Outcome("collect", False, "hook_failed", message))
+                    continue
+                found.append(Layer(source.name, leaves))
+        if not found:
+            return layers
+        place = next((index for index, layer in enumerate(layers) if layer.name.endswith(".toml")), len(layers))
+        return [*layers[:place], *found, *layers[place:]]
+
+    def _missing_extra(self, config: ResourceConfig) -> Problem | None:
+        from importlib.util import find_spec
+
+        capability = self.catalog.capabilities[config.capability]
+        missing = [module for module in capability.modules if find_spec(module) is None]
+        if not missing:
+            return None
+        return Problem(
+            config.full_name, f"module {', '.join(missing)} is not installed", None, f'pip install "infra-kernel[{capability.extra}]"'
+        )
+
+    def _useless_defaults(self) -> list[Problem]:
+        """Defaults of a capability that no provider in use knows."""
+        found: list[Problem] = []
+        for capability in self.catalog.capabilities:
+            names = [name for name in self.explicit_resources() if name.startswith(f"{capability}.")]
+            settings = [self.validated(name).settings for name in names]
+            if not settings or None in settings:
+                continue
+            known = {field for model in settings if model is not None for field in type(model).model_fields}
+            for layer in self.configuration.layers:
+                for key, value in layer.under((capability, "defaults")).items():
+                    if key[0] not in known:
+                        near = nearest(key[0], known)
+                        remedy = f"did you mean {near}?" if near else None
+                        found.append(Problem(f"{capability}.defaults", f"no provider in use has {key[0]}", value.origin, remedy))
+        return found

@@ -1,0 +1,179 @@
+"""Reading the layers of configuration, with the standard library only; every value keeps its origin."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, cast
+
+from infra.errors import ConfigurationError
+
+PREFIX: Final = "INFRA_"
+
+#: Where a value stands: ("database", "main", "url"); ("infra", "environment") for the kernel's own.
+Key = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a value comes from: the layer, and the variable or the file and key."""
+
+    layer: str
+    where: str
+
+    def __str__(self) -> str:
+        return self.where if self.where.startswith(self.layer) or self.layer == "environment" else f"{self.layer}: {self.where}"
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A configured value, not validated yet.
+
+    Args:
+        content: Text for everything that comes from the environment, a .env file or a secrets folder.
+        origin: Where it stands.
+        file: The file that holds just this value, in a secrets folder; secrets keep it as a reference.
+    """
+
+    content: object
+    origin: Origin
+    file: str | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Layer:
+    """One source of configuration, complete in itself.
+
+    Args:
+        name: ``arguments``, ``environment``, ``.env``, ``secrets``, ``infra.toml`` or a plugin's source.
+        values: What it says under the kernel's own names.
+        variables: All names it holds, for the well-known ones; only in environment-like layers.
+    """
+
+    name: str
+    values: dict[Key, Value] = field(default_factory=dict[Key, Value])
+    variables: dict[str, Value] = field(default_factory=dict[str, Value])
+
+    def under(self, prefix: Key) -> dict[Key, Value]:
+        """The values below `prefix`, by the rest of their key."""
+        size = len(prefix)
+        return {key[size:]: value for key, value in self.values.items() if key[:size] == prefix and len(key) > size}
+
+
+def flatten(tree: Mapping[str, Any], prefix: Key = ()) -> Iterator[tuple[Key, object]]:
+    """The leaves of nested mappings; an empty mapping is a leaf."""
+    for name, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            yield from flatten(cast("Mapping[str, Any]", value), (*prefix, name))
+        else:
+            yield (*prefix, name), cast(object, value)
+
+
+def nest(leaves: Mapping[Key, object]) -> dict[str, Any]:
+    """The inverse of `flatten`."""
+    tree: dict[str, Any] = {}
+    for key, value in leaves.items():
+        place = tree
+        for name in key[:-1]:
+            inner = place.get(name)
+            if not isinstance(inner, dict):
+                inner = place[name] = {}
+            place = cast("dict[str, Any]", inner)
+        place.setdefault(key[-1], value)
+    return tree
+
+
+def arguments_layer(settings: Mapping[str, Any]) -> Layer:
+    """Settings given in code."""
+    return Layer("arguments", {key: Value(content, Origin("arguments", ".".join(key))) for key, content in flatten(settings)})
+
+
+def variables_layer(name: str, variables: Mapping[str, str], file: Mapping[str, str] | None = None) -> Layer:
+    """An environment, a .env file, or a secrets folder."""
+    layer = Layer(name)
+    for variable, content in variables.items():
+        upper = variable.upper()
+        where = variable if name == "environment" else f"{name} {variable}"
+        value = Value(content, Origin(name, where), (file or {}).get(variable))
+        if upper.startswith(PREFIX):
+            parts = tuple(part.lower() for part in upper[len(PREFIX) :].split("__"))
+            if all(parts):
+                layer.values[parts if len(parts) > 1 else ("infra", *parts)] = value
+        else:
+            layer.variables[upper] = value
+    return layer
+
+
+def dotenv_layer(path: Path) -> Layer | None:
+    """A .env file; None when there is none."""
+    if not path.is_file():
+        return None
+    from dotenv import dotenv_values
+
+    return variables_layer(path.name, {name: value for name, value in dotenv_values(path).items() if value is not None})
+
+
+def secrets_layer(folder: Path) -> Layer | None:
+    """A folder with one file for each variable, such as /run/secrets; None when there is none."""
+    if not folder.is_dir():
+        return None
+    files = [path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
+    texts: dict[str, str] = {}
+    for path in files:
+        try:
+            texts[path.name] = path.read_text().rstrip("\r\n")
+        except (OSError, UnicodeDecodeError):
+            continue  # not a setting: a key store, or not for this account
+    return variables_layer("secrets", texts, {path.name: str(path) for path in files})
+
+
+def toml_layer(root: Path, given: Path | None = None) -> Layer | None:
+    """infra.toml, else ``[tool.infra]`` in pyproject.toml; None when there is neither."""
+    path = given or root / "infra.toml"
+    if path.is_file():
+        tree = _parse(path)
+    elif given is not None:
+        raise ConfigurationError(f"{given} does not exist", remedy="correct INFRA_CONFIG, or create the file")
+    else:
+        path = root / "pyproject.toml"
+        tree = cast("dict[str, Any]", _parse(path).get("tool", {}).get("infra", {})) if path.is_file() else {}
+        if not tree:
+            return None
+    layer = Layer(path.name)
+    for key, content in flatten(tree):
+        table, name = (".".join(key[:-1]), key[-1]) if content != {} else (".".join(key), "")
+        layer.values[key] = Value(content, Origin(path.name, f"{path.name} [{table}] {name}".rstrip()))
+    return layer
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    import tomllib
+
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        # The parser's message may quote the line, and with it a secret: only the place is taken from it.
+        place = str(error).rpartition("(")[2].rstrip(")") if "(at " in str(error) else "unknown place"
+        raise ConfigurationError(f"{path.name} is not valid TOML ({place})", remedy="correct the syntax there") from None
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {path}: {error.strerror}", remedy="check its permissions") from None
+
+
+def read_layers(settings: Mapping[str, Any], root: Path, environ: Mapping[str, str] | None = None, env_file: str = ".env") -> list[Layer]:
+    """All layers, the highest first. The places of files come from the layers above them."""
+    layers = [arguments_layer(settings), variables_layer("environment", dict(os.environ if environ is None else environ))]
+    layers += [layer for layer in (dotenv_layer(root / env_file),) if layer is not None]
+    folder = lookup(layers, ("infra", "secrets_dir"))
+    config = lookup(layers, ("infra", "config"))
+    toml = toml_layer(root, Path(root, str(config.content)) if config else None)
+    if folder is None and toml is not None:
+        folder = toml.values.get(("infra", "secrets_dir"))
+    secrets = secrets_layer(Path(root, str(folder.content))) if folder is not None else None
+    return [*layers, *(layer for layer in (secrets, toml) if layer is not None)]
+
+
+def lookup(layers: list[Layer], key: Key) -> Value | None:
+    """The value of the highest layer that has `key`."""
+    return next((layer.values[key] for layer in layers if key in layer.values), None)

@@ -1,0 +1,150 @@
+# Generated from _opening_async.py by tools/generate_sync.py: edit that file, then run `make sync`.
+"""Opening one resource: driver, portable object, proof that the server answers; resources with equal connections share a driver."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Hashable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from infra.errors import ConfigurationError, ErrorCode, InfraError, ServiceError
+from infra.kernel.configuration import ResourceConfig
+from infra.kernel.core import Kernel, ResourceState
+from infra.kernel.opening import load, open_driver
+from infra.plugin import OpenContext, SharedStores
+from infra.runtime.bridge import WouldWaitError, inline
+from infra.runtime.threads import Lock, within
+
+if TYPE_CHECKING:
+    from infra.kernel.settings import ProviderSettings
+    from infra.resource import Resource
+
+_log = logging.getLogger("infra.kernel")
+
+
+class _SharedDriver:
+    """A driver that several resources use; the door closes it after them."""
+
+    def __init__(self) -> None:
+        self.lock = Lock()
+        self.driver: Any = None
+
+
+class Opener:
+    """Opens the resources of one door.
+
+    Args:
+        kernel: The kernel.
+        services: Looks up another portable object of the door.
+    """
+
+    def __init__(self, kernel: Kernel, services: Callable[[str, str], Any]) -> None:
+        self._kernel = kernel
+        self._services = services
+        self._shared: dict[tuple[str, str, Hashable], _SharedDriver] = {}
+
+    def open(self, full_name: str) -> Resource[Any, Any]:
+        """A configured resource, started.
+
+        Raises:
+            InfraError: It could not open, with cause and remedy.
+        """
+        config = self._kernel.resource(full_name)
+        settings = self._kernel.settings(full_name)
+        try:
+            resource = self._open(config, settings)
+        except BaseException as error:
+            self._kernel.states[full_name] = ResourceState.OPEN_FAILED
+            if isinstance(error, Exception | SystemExit) and not isinstance(error, WouldWaitError):
+                raise self._explained(error, config, settings) from (None if isinstance(error, InfraError) else error)
+            self._kernel.states[full_name] = ResourceState.READY
+            raise
+        self._kernel.states[full_name] = ResourceState.OPEN
+        return resource
+
+    def open_temporary(self, full_name: str, values: Mapping[str, Any]) -> Resource[Any, Any]:
+        """A resource from settings given in code, for overrides; memory providers start empty."""
+        config, settings = self._kernel.temporary(full_name, values)
+        return self._open(config, settings, SharedStores())
+
+    def around(self, full_name: str, driver: Any) -> Resource[Any, Any]:
+        """A portable object over a driver given in code, with default settings."""
+        capability, _, name = full_name.partition(".")
+        known = self._kernel.capability(capability)
+        config = ResourceConfig(capability, name)
+        return load(known.portable)(driver, load(known.settings)(), self._kernel.context(config, self._services))
+
+    def close(self, timeout: float) -> None:
+        """Close the shared drivers, each within `timeout` seconds; errors are logged."""
+        for (capability, provider, _), shared in reversed(self._shared.items()):
+            if shared.driver is None:
+                continue
+            try:
+                within(timeout + 1.0, shared.driver.close, timeout)
+            except Exception as error:
+                _log.error("closing %s %s failed: %s", capability, provider, self._kernel.redactor(f"{type(error).__name__}: {error}"))
+        self._shared.clear()
+
+    def _open(self, config: ResourceConfig, settings: ProviderSettings, stores: SharedStores | None = None) -> Resource[Any, Any]:
+        context = self._kernel.context(config, self._services, stores)
+        # A timeout needs a task that can wait; a resource that is opened within a look-up does not wait.
+        limit = None if inline() else settings.open_timeout
+        return within(limit, self._build, config, settings, context)
+
+    def _build(self, config: ResourceConfig, settings: ProviderSettings, context: OpenContext) -> Resource[Any, Any]:
+        assert config.provider is not None
+        capability, provider = self._kernel.catalog.capabilities[config.capability], config.provider.descriptor
+        key = settings.share_key()
+        if key is None:
+            driver = open_driver(capability, provider, settings, context)
+        else:
+            shared = self._shared.setdefault((config.capability, provider.name, key), _SharedDriver())
+            with shared.lock:
+                if shared.driver is None:
+                    shared.driver = open_driver(capability, provider, settings, context)
+                driver = shared.driver
+        resource: Resource[Any, Any] = load(capability.portable)(driver, settings, context, owned=key is None)
+        try:
+            if not provider.embedded:
+                resource.ping(settings.open_timeout)
+            resource.start()
+        except BaseException:
+            resource.close(1.0)
+            raise
+        return resource
+
+    def _explained(self, error: BaseException, config: ResourceConfig, settings: ProviderSettings) -> InfraError:
+        """The failure with resource, cause and remedy."""
+        full_name = config.full_name
+        provider = config.provider.name if config.provider is not None else None
+        diagnosis = self._kernel.diagnose(error, full_name)
+        if diagnosis is not None:
+            return ServiceError(
+                f"{diagnosis.what}: {diagnosis.why}", resource=full_name, provider=provider, operation="open", remedy=diagnosis.remedy
+            )
+        if isinstance(error, InfraError):
+            error.resource = error.resource or full_name
+            return error
+        text = self._kernel.redactor(" ".join(str(error).split()))[:300]
+        cause = f"{type(error).__name__}: {text}" if text else type(error).__name__
+        if isinstance(error, TimeoutError):
+            return ServiceError(
+                f"{provider} did not open within {settings.open_timeout:g} s",
+                code=ErrorCode.TIMEOUT,
+                resource=full_name,
+                provider=provider,
+                operation="open",
+                remedy="check that the server is reachable, or raise open_timeout",
+            )
+        if isinstance(error, ImportError):
+            return ConfigurationError(
+                f"importing {provider} failed: {cause}", resource=full_name, provider=provider, remedy="run `infra doctor`"
+            )
+        return ServiceError(
+            f"{provider} did not open: {cause}",
+            code=ErrorCode.UNAVAILABLE if isinstance(error, OSError) else ErrorCode.INTERNAL,
+            resource=full_name,
+            provider=provider,
+            operation="open",
+            remedy=f"`infra explain {full_name}` shows its settings and where they come from",
+        )

@@ -1,0 +1,93 @@
+"""The link that asks again."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import replace
+from typing import TypeVar
+
+from infra.errors import InfraError
+from infra.llm._async.step import AsyncStep, Call
+from infra.llm.errors import LLMError
+from infra.llm.events import CONTENT, Finish, Start, StreamEvent
+from infra.llm.model import Response
+from infra.llm.retry import RetryPolicy
+from infra.runtime.aio import sleep
+from infra.runtime.deadline import Deadline
+
+T = TypeVar("T")
+
+
+class AsyncRetrying:
+    """Asks again after failures that may pass, within the call's deadline.
+
+    Args:
+        inner: The next link.
+        policy: When, and after how long.
+    """
+
+    def __init__(self, inner: AsyncStep, policy: RetryPolicy) -> None:
+        self._inner = inner
+        self._policy = policy
+
+    async def generate(self, call: Call) -> Response:
+        """One answer; its ``attempts`` counts all."""
+        attempts = 0
+
+        async def attempt() -> Response:
+            nonlocal attempts
+            attempts += 1
+            return await self._inner.generate(call)
+
+        response = await self.run(call.deadline, attempt)
+        return replace(response, attempts=attempts) if attempts > 1 else response
+
+    async def run(self, deadline: Deadline, attempt: Callable[[], Awaitable[T]]) -> T:
+        """The result of `attempt`, made again where its error allows."""
+        attempts = 0
+        while True:
+            attempts += 1
+            try:
+                result = await attempt()
+            except InfraError as error:
+                wait = self._give_up_or_wait(error, attempts, deadline)
+                if wait is None:
+                    raise
+                await sleep(wait)
+            else:
+                self._policy.budget.succeeded()
+                return result
+
+    async def stream(self, call: Call) -> AsyncGenerator[StreamEvent]:
+        """One answer in pieces. It is asked again only before the first content; only the first attempt's `Start` is passed on."""
+        attempts = 0
+        started = False
+        while True:
+            attempts += 1
+            begun = False
+            try:
+                async with aclosing(self._inner.stream(call)) as events:
+                    async for event in events:
+                        if isinstance(event, Start):
+                            if started:
+                                continue
+                            started = True
+                        elif isinstance(event, CONTENT):
+                            begun = True
+                        elif attempts > 1 and isinstance(event, Finish):
+                            event = Finish(replace(event.response, attempts=attempts))
+                        yield event
+            except InfraError as error:
+                wait = None if begun else self._give_up_or_wait(error, attempts, call.deadline)
+                if wait is None:
+                    raise
+                await sleep(wait)
+            else:
+                self._policy.budget.succeeded()
+                return
+
+    def _give_up_or_wait(self, error: InfraError, attempts: int, deadline: Deadline) -> float | None:
+        if isinstance(error, LLMError):
+            error.attempts = attempts
+        return self._policy.wait(error, attempts, deadline.remaining())

@@ -1,0 +1,30 @@
+"""Queues: at-least-once delivery with one API over every provider."""
+
+from infra.queue._async.dead_letters import AsyncDeadLetters as AsyncDeadLetters
+from infra.queue._async.delivery import AsyncDelivery as AsyncDelivery
+from infra.queue._async.queue import AsyncQueue as AsyncQueue
+from infra.queue._sync.dead_letters import DeadLetters as DeadLetters
+from infra.queue._sync.delivery import Delivery as Delivery
+from infra.queue._sync.queue import Queue as Queue
+from infra.queue.errors import DecodeError as DecodeError
+from infra.queue.errors import LeaseLostError as LeaseLostError
+from infra.queue.errors import PublishError as PublishError
+from infra.queue.errors import QueueError as QueueError
+from infra.queue.errors import QueueMissingError as QueueMissingError
+from infra.queue.model import ACK as ACK
+from infra.queue.model import RELEASE as RELEASE
+from infra.queue.model import Backoff as Backoff
+from infra.queue.model import ConsumeSummary as ConsumeSummary
+from infra.queue.model import Dead as Dead
+from infra.queue.model import DeadLetter as DeadLetter
+from infra.queue.model import Durability as Durability
+from infra.queue.model import Extend as Extend
+from infra.queue.model import KillSwitch as KillSwitch
+from infra.queue.model import Message as Message
+from infra.queue.model import PublishOutcome as PublishOutcome
+from infra.queue.model import QueueFeature as QueueFeature
+from infra.queue.model import QueueStats as QueueStats
+from infra.queue.model import Receipt as Receipt
+from infra.queue.model import Retry as Retry
+from infra.queue.model import RetryPolicy as RetryPolicy
+from infra.queue.settings import QueueSettings as QueueSettings

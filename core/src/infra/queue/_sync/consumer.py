@@ -1,0 +1,381 @@
+# Generated from consumer.py by tools/generate_sync.py: edit that file, then run `make sync`.
+"""The loop behind `consume`: fetch ahead, hand out, renew leases, settle in batches, drain."""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from infra.errors import InfraError
+from infra.queue._sync.delivery import Delivery
+from infra.queue.codecs import Decoders
+from infra.queue.errors import QueueError
+from infra.queue.model import ACK, RELEASE, Ack, Action, ConsumerOptions, ConsumeSummary, Dead, Extend, QueueFeature, Retry, Settled
+from infra.queue.tracing import traceparent
+from infra.runtime.bridge import ThreadBridge
+from infra.runtime.deadline import Deadline
+from infra.runtime.threads import Background, Channel, Event, Scope, Stop, call, shielded, sleep, wait_for
+
+if TYPE_CHECKING:
+    from infra.queue._sync.queue import Queue
+
+_MOST_HELD = 1000
+_EMPTY_WAIT = 0.1  # a queue that yields nothing for so long is empty
+_SMOOTHING = 0.1  # weight of the newest handler's duration in the running mean
+_CAREFUL = 10.0  # seconds without fetching ahead after a message came that an earlier worker had abandoned
+_PAUSES = (0.1, 10.0)  # seconds before receiving again after a failure: the first and the longest
+
+
+class Consumer:
+    """One call of `consume`.
+
+    Args:
+        queue: The queue to consume.
+        handler: The host's function.
+        model: The type to decode bodies to; None hands out deliveries.
+        options: See `Queue.consume`.
+        summary: What is counted.
+    """
+
+    def __init__(self, queue: Queue, handler: Callable[..., Any], model: Any, options: ConsumerOptions, summary: ConsumeSummary) -> None:
+        self._queue = queue
+        self._log = queue.context.logger
+        self._handler = handler
+        self._two_arguments = _takes_two(handler)
+        self._decoders = None if model is None else Decoders(model, queue.codec)
+        self._options = options
+        self._summary = summary
+        self._ended = Stop()  # no further fetching; what is in work goes on
+        self._done = Stop()  # everything is settled
+        self._deadline: Deadline | None = None  # of draining, once somebody set it
+        self._failure: InfraError | None = None
+        self._buffer: Channel[Delivery] = Channel()
+        self._settlements: Channel[tuple[Delivery, Action]] = Channel()
+        self._held: set[Delivery] = set()
+        self._freed = Event()
+        self._pace: float | None = None
+        self._ended_handlers = self._failed_handlers = 0
+        self._paused_until = 0.0
+        # One of these messages may have killed its worker; what is held with it would lose an attempt without having been begun.
+        self._careful_until = 0.0
+        self._bridge: ThreadBridge | None = None
+        if inspect.iscoroutinefunction(handler):
+            call(handler)  # refuses it
+        self._fetching = Background(queue.name)
+        self._handling = Background(queue.name)
+        self._serving = Background(queue.name)
+
+    def run(self, stop: Stop | None, abort: Stop | None = None) -> ConsumeSummary:
+        """Consume until the end that the options name, or until `stop` or `abort` is set."""
+        unlink = [stop.on_set(self._ended.set)] if stop is not None else []
+        if abort is not None:
+            unlink.append(abort.on_set(self._abort))
+        self._fetching.start(self._fetch, "fetch")
+        self._serving.start(self._settle, "settle")
+        if QueueFeature.EXTEND in self._queue.features:
+            self._serving.start(self._renew, "renew")
+        for number in range(self._options.concurrency):
+            self._handling.start(self._work, f"handler-{number}")
+        until = self._options.until
+        try:
+            self._ended.wait(until if isinstance(until, float) else None)
+        except BaseException:
+            self._deadline = Deadline(0.0)  # cancelled: let nothing go on
+            raise
+        finally:
+            shielded(self._drain)
+            for undo in unlink:
+                undo()
+        if self._failure is not None:
+            raise self._failure
+        return self._summary
+
+    def _abort(self) -> None:
+        self._deadline = Deadline(0.0)
+        self._ended.set()
+
+    def drained(self, deadline: Deadline) -> None:
+        """Stop, and wait until everything is settled or `deadline` has passed."""
+        self._deadline = deadline
+        self._ended.set()
+        self._done.wait(deadline.remaining(3600.0))
+
+    # Fetching
+
+    def _fetch(self, _stop: Stop) -> None:
+        queue, options = self._queue, self._options
+        driver, name, lease = queue.driver, queue.queue, options.lease
+        until_empty = options.until == "empty"
+        wait = _EMPTY_WAIT if until_empty else max(queue.settings.wait, 0.05)
+        pause = _PAUSES[0]
+        while not self._ended.is_set():
+            most = self._room()
+            if not most:
+                wait_for(self._freed, 0.5)
+                self._freed.clear()
+                continue
+            try:
+                received = driver.receive(name, min(most, driver.limits.batch), wait, lease)
+                if received and queue._hops:
+                    received = queue.due(received)
+            except Exception as error:
+                failure = queue.error(error, "receive")
+                if not failure.retryable:
+                    self._failure = failure
+                    self._ended.set()
+                    return
+                self._log.warning("%s; trying again in %.1f s", failure, pause)
+                self._ended.wait(pause)
+                pause = min(_PAUSES[1], pause * 2)
+                continue
+            pause = _PAUSES[0]
+            if received:
+                if any(one.abandoned or (one.abandoned is None and one.message.attempt > 1) for one in received):
+                    self._careful_until = time.monotonic() + min(lease, _CAREFUL)
+                deliveries = [Delivery(queue, one, lease) for one in received]
+                if any(one.abandoned for one in received):
+                    self._release_surplus(deliveries[options.concurrency :])
+                    del deliveries[options.concurrency :]
+                self._held.update(deliveries)
+                self._buffer.put(deliveries)
+            elif until_empty and not self._held:
+                self._ended.set()
+
+    def _release_surplus(self, surplus: list[Delivery]) -> None:
+        """Release what could not be begun at once, before anything of its batch is."""
+        if surplus:
+            self._queue.settle_many([(delivery, RELEASE) for delivery in surplus])
+            self._summary.released += len(surplus)
+
+    def _room(self) -> int:
+        """How many deliveries to fetch now; 0 while it is not worth a call, or paused."""
+        held = len(self._held)
+        if self._paused_until > time.monotonic():
+            return 0
+        most = self._options.prefetch
+        if self._careful_until > time.monotonic():
+            most = min(self._options.concurrency, most or self._options.concurrency)
+        elif most is None:
+            concurrency = self._options.concurrency
+            pace = self._pace
+            ahead = 1.0 if pace is None else self._queue.settings.prefetch_seconds / max(pace, 1e-6)
+            most = min(max(_MOST_HELD, concurrency), max(concurrency, int(concurrency * ahead)))
+        free = most - held
+        if free > 0 and (not len(self._buffer) or free * 4 >= most):
+            return free
+        return 0
+
+    # Handling
+
+    def _work(self, _stop: Stop) -> None:
+        buffer, settlements = self._buffer, self._settlements
+        while taken := buffer.take():
+            delivery = taken[0]
+            if delivery.lost:
+                continue
+            if self._paused_until > time.monotonic():
+                settlements.put(((delivery, RELEASE),))
+                continue
+            action = self._handle(delivery)
+            if action is None:
+                self._forget(delivery)
+            else:
+                delivery.settled = True
+                settlements.put(((delivery, action),))
+
+    def _handle(self, delivery: Delivery) -> Action | None:
+        """Run the handler; how to settle, or None when nothing is left to settle."""
+        message, policy = delivery.message, self._options.retry
+        if message.attempt > policy.max_attempts:
+            return self._poison(delivery, f"delivered {message.attempt} times, of which none ended; {policy.max_attempts} are allowed")
+        value: Any = delivery
+        if self._decoders is not None:
+            try:
+                value = self._decoders(message.content_type, message.body)
+            except Exception as error:
+                return self._poison(delivery, self._queue.undecodable(message, error).message)
+        arguments = (value, delivery) if self._two_arguments else (value,)
+        failure: BaseException | None = None
+        mark = traceparent.set(message.traceparent)
+        started = time.monotonic()
+        try:
+            with Scope() as scope:
+                delivery.scope = scope
+                call(self._handler, *arguments, bridge=self._bridge)
+        except Exception as error:
+            failure = error
+        except BaseException:
+            if not delivery.settled:
+                self._settlements.put(((delivery, Retry(0.0)),))  # draining took too long
+            raise
+        finally:
+            delivery.scope = None
+            traceparent.reset(mark)
+        if delivery.lost:
+            return None
+        self._measure(time.monotonic() - started, failed=failure is not None)
+        if delivery.settled:  # by the handler
+            self._summary.handled += 1
+            return None
+        return ACK if failure is None else self._failed(delivery, failure)
+
+    def _failed(self, delivery: Delivery, failure: BaseException) -> Action:
+        policy, attempt = self._options.retry, delivery.attempt
+        reason = f"{type(failure).__name__}: {self._queue.context.redact(str(failure))[:500]}"
+        if isinstance(failure, policy.fatal):
+            return self._poison(delivery, reason)
+        if attempt >= policy.max_attempts:
+            return self._poison(delivery, f"{reason} (attempt {attempt} of {policy.max_attempts})")
+        self._log.warning(
+            "%s: handler failed, attempt %d of %d: %s",
+            self._queue.name,
+            attempt,
+            policy.max_attempts,
+            reason,
+            exc_info=failure,
+            extra={"message_id": delivery.id, "attempt": attempt},
+        )
+        return Retry(max(0.0, policy.backoff(attempt)) if QueueFeature.DELAY in self._queue.features else 0.0)
+
+    def _poison(self, delivery: Delivery, reason: str) -> Action:
+        self._log.error(
+            "%s: message %s is given up: %s",
+            self._queue.name,
+            delivery.id,
+            reason,
+            extra={"message_id": delivery.id, "attempt": delivery.attempt},
+        )
+        return Dead(reason)
+
+    def _measure(self, duration: float, *, failed: bool) -> None:
+        pace = self._pace
+        self._pace = duration if pace is None else pace + _SMOOTHING * (duration - pace)
+        switch = self._options.kill_switch
+        if switch is None:
+            return
+        self._ended_handlers += 1
+        self._failed_handlers += failed
+        if self._ended_handlers >= switch.minimum:
+            if self._failed_handlers >= switch.threshold * self._ended_handlers:
+                self._paused_until = time.monotonic() + switch.pause
+                self._log.error(
+                    "%s: %d of %d handlers failed; paused for %.0f s",
+                    self._queue.name,
+                    self._failed_handlers,
+                    self._ended_handlers,
+                    switch.pause,
+                )
+            self._ended_handlers = self._failed_handlers = 0
+
+    # Leases and settling
+
+    def _renew(self, stop: Stop) -> None:
+        """Extend what is due, a tenth of a lease at a time, in one batch."""
+        lease = self._options.lease
+        tick = max(0.02, lease / 10)
+        limit = self._queue.driver.limits.batch
+        while not stop.wait(tick):
+            soon = time.monotonic() + tick / 2
+            due = [one for one in self._held.copy() if one.renew_at <= soon and not one.settled]
+            for start in range(0, len(due), limit):
+                self._extend(due[start : start + limit], lease)
+
+    def _extend(self, due: list[Delivery], lease: float) -> None:
+        now = time.monotonic()
+        answers = self._queue.settle_many([(delivery, Extend(lease)) for delivery in due])
+        for delivery, answer in zip(due, answers, strict=True):
+            if answer is Settled.DONE:
+                delivery.renew_at = now + 0.7 * lease
+            elif delivery.settled:
+                continue
+            elif answer is Settled.LOST or time.monotonic() > delivery.renew_at + 0.3 * lease:
+                delivery.lost = True
+                self._summary.lost += 1
+                self._log.warning("%s: lost the lease of message %s while it was handled", self._queue.name, delivery.id)
+                if delivery.scope is not None:
+                    delivery.scope.cancel()
+                self._forget(delivery)
+
+    def _settle(self, _stop: Stop) -> None:
+        limit = self._queue.driver.limits.batch
+        summary = self._summary
+        while batch := self._settlements.take(limit):
+            answers = self._queue.settle_many([self._final(one) for one in batch])
+            for (delivery, action), answer in zip(batch, answers, strict=True):
+                if answer is Settled.LOST:
+                    delivery.lost = True
+                    summary.lost += 1
+                    self._log.warning("%s: the lease of message %s was lost before it could be settled", self._queue.name, delivery.id)
+                elif isinstance(answer, BaseException):
+                    self._log.error("%s; message %s will be delivered again", answer, delivery.id)
+                elif isinstance(action, Ack):
+                    summary.handled += 1
+                elif isinstance(action, Dead):
+                    summary.dead += 1
+                elif isinstance(action, Retry) and action.counted:
+                    summary.retried += 1
+                else:
+                    summary.released += 1
+            self._held.difference_update([delivery for delivery, _ in batch])
+            self._freed.set()
+
+    def _final(self, settlement: tuple[Delivery, Action]) -> tuple[Delivery, Action]:
+        delivery, action = settlement
+        if isinstance(action, Dead) and self._options.on_poison == "discard":
+            return delivery, ACK
+        return settlement
+
+    def _forget(self, delivery: Delivery) -> None:
+        self._held.discard(delivery)
+        self._freed.set()
+
+    # Draining
+
+    def _drain(self) -> None:
+        """End: stop fetching, give back what was not begun, let handlers finish until the deadline, settle, stop."""
+        self._ended.set()
+        if self._deadline is None:
+            self._deadline = Deadline(self._queue.settings.drain_timeout)
+        self._give_back()
+        self._freed.set()
+        self._interrupt()
+        self._give_back()  # what the last receive brought
+        while self._handling.running and not self._deadline.passed:
+            sleep(0.005)
+        self._handling.stop(0.0)  # cancels the tasks; threads keep their messages until the leases end
+        self._give_back()
+        self._settlements.close()
+        self._serving.stopping.set()
+        self._serving.stop(self._queue.settings.timeout)
+        if self._bridge is not None:
+            self._bridge.close()
+        self._done.set()
+
+    def _interrupt(self) -> None:
+        """End the receive under way; one that cannot be ended comes back by itself."""
+        while self._fetching.running and not (self._deadline is not None and self._deadline.passed):
+            try:
+                self._queue.driver.interrupt(self._queue.queue)
+            except Exception as error:
+                self._log.debug("%s", self._queue.error(error, "interrupt"))
+            sleep(0.005)
+        self._fetching.stop(0.0)
+
+    def _give_back(self) -> None:
+        waiting = self._buffer.clear()
+        self._buffer.close()
+        self._settlements.put([(delivery, RELEASE) for delivery in waiting if not delivery.lost])
+
+
+def _takes_two(handler: Callable[..., Any]) -> bool:
+    """Whether the handler also wants the delivery."""
+    try:
+        parameters = inspect.signature(handler).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    required = [one for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD) and one.default is one.empty]
+    if len(required) > 2:
+        raise QueueError("a handler takes (value) or (value, delivery)", remedy="bind the other arguments with functools.partial")
+    return len(required) == 2

@@ -1,0 +1,418 @@
+# Generated from queue.py by tools/generate_sync.py: edit that file, then run `make sync`.
+"""The portable queue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Literal, TypeVar
+
+from infra.errors import ErrorCode, InfraError
+from infra.plugin import OpenContext
+from infra.queue._sync.consumer import Consumer
+from infra.queue._sync.dead_letters import DeadLetters
+from infra.queue._sync.delivery import Delivery
+from infra.queue._sync.publisher import Publisher
+from infra.queue.codecs import Decoders, codec_named
+from infra.queue.driver import QueueDriver
+from infra.queue.errors import DecodeError, LeaseLostError, PublishError, QueueError, QueueMissingError
+from infra.queue.model import (
+    NO_HEADERS,
+    OCTETS,
+    Ack,
+    Action,
+    ConsumerOptions,
+    ConsumeSummary,
+    KillSwitch,
+    Message,
+    PublishOutcome,
+    QueueFeature,
+    QueueSpec,
+    QueueStats,
+    Receipt,
+    Received,
+    Retry,
+    RetryPolicy,
+    Settled,
+    later,
+    new_id,
+    now,
+)
+from infra.queue.settings import QueueSettings
+from infra.queue.tracing import traceparent
+from infra.resource._sync import Resource
+from infra.runtime.deadline import Deadline, seconds
+from infra.runtime.threads import Batcher, Stop, sleep
+
+T = TypeVar("T")
+_SETTLE_ATTEMPTS = 4
+_EARLIEST = 0.5  # seconds that a delivery may come before its `deliver_at`: delays of some providers count whole seconds
+
+
+class Queue(Resource[QueueDriver, QueueSettings]):
+    """A queue: at-least-once delivery of envelopes.
+
+    A `publish` that returned survives what its receipt's `durability` names, and is delivered until a handler has settled it.
+    """
+
+    error_type = QueueError
+
+    def __init__(self, driver: QueueDriver, settings: QueueSettings, context: OpenContext, *, owned: bool = True) -> None:
+        super().__init__(driver, settings, context, owned=owned)
+        self.queue = settings.queue or context.name
+        self.codec = codec_named(settings.codec, context.resource)
+        self.dead_letters = DeadLetters(self)
+        self._publisher = Publisher(self)
+        self._settler: Batcher[tuple[Delivery, Action], Settled] = Batcher(
+            self.settle_many, limit=driver.limits.batch, in_flight=driver.limits.in_flight
+        )
+        self._decoders = Decoders(None, self.codec)
+        self._hops = driver.limits.delay is not None
+        self._consumers: set[Consumer] = set()
+        self._declared = False
+
+    def start(self) -> None:
+        """Check what the host requires, and that the queue is there."""
+        super().start()
+        settings = self.settings
+        spec = QueueSpec(name=self.queue, topology=settings.topology, dedup_window=settings.dedup_window)
+        try:
+            self.driver.declare(spec, settings.open_timeout)
+        except Exception as error:
+            raise self.error(error, "declare") from error
+        self._declared = True
+
+    def release(self, timeout: float) -> None:
+        """Stop consuming and let everything under way end."""
+        deadline = Deadline(timeout)
+        for consumer in list(self._consumers):
+            consumer.drained(deadline)
+        self._publisher.drain()
+        self._settler.drain()
+        if self._declared:
+            self.driver.interrupt(self.queue)
+
+    # Publishing
+
+    def message(
+        self,
+        value: object,
+        *,
+        key: str | None = None,
+        dedup_key: str | None = None,
+        delay: float | timedelta | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Message:
+        """The envelope for `value`: bytes as they are, anything else by the queue's codec.
+
+        Raises:
+            PublishError: The codec cannot encode it.
+        """
+        if isinstance(value, bytes):
+            body, content_type = value, OCTETS
+        else:
+            content_type = self.codec.content_type
+            try:
+                body = self.codec.encode(value)
+            except Exception as error:
+                raise self.refused(
+                    "",
+                    f"the {self.codec.name} codec cannot encode a {type(value).__name__}: {self.context.redact(str(error))[:200]}",
+                    ErrorCode.INVALID_ARGUMENT,
+                    "publish a pydantic model or plain values, or set `codec`",
+                ) from error
+        due = None if delay is None else later(delay)
+        # By position: of the cost of publishing, naming ten fields was a third.
+        return Message(body, new_id(), content_type, headers or NO_HEADERS, now(), key, dedup_key, due, 0, traceparent.get())
+
+    def publish(
+        self,
+        value: object,
+        *,
+        key: str | None = None,
+        dedup_key: str | None = None,
+        delay: float | timedelta | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> Receipt:
+        """Put one message into the queue. Concurrent calls share a batch.
+
+        Args:
+            value: Bytes, an envelope (which the other arguments then do not touch), or an object for the codec.
+            key: Messages of one key are handled in order (feature ``ordering``).
+            dedup_key: A second message with it is dropped within the window (feature ``deduplication``).
+            delay: Seconds before it may be delivered (feature ``delay``).
+            headers: Text values that travel with it.
+            timeout: Seconds in all, retries included; the setting `timeout` when not given.
+
+        Raises:
+            PublishError: It is not, or perhaps not, in the queue; `outcome` says which.
+            UnsupportedError: It asks for what the provider lacks.
+        """
+        self.check()
+        if not isinstance(value, Message):
+            value = self.message(value, key=key, dedup_key=dedup_key, delay=delay, headers=headers)
+        return self._publisher.publish(value, timeout)
+
+    def publish_many(self, messages: Iterable[object], *, timeout: float | None = None) -> list[Receipt | PublishError]:
+        """Put many messages into the queue, in batches of whatever size the provider takes.
+
+        Args:
+            messages: Envelopes (`Queue.message` makes them), bytes, or objects for the codec.
+            timeout: Seconds in all, retries included; the setting `timeout` when not given.
+
+        Returns:
+            A receipt or an error for each, in order. One bad message fails alone.
+        """
+        self.check()
+        return self._publisher.publish_many(messages, timeout)
+
+    # Receiving
+
+    def receive(
+        self,
+        max: int = 10,  # noqa: A002
+        wait: float | timedelta | None = None,
+        lease: float | timedelta | None = None,
+    ) -> list[Delivery]:
+        """Take up to `max` messages, as soon as there is one; none after `wait` seconds. Nobody renews their lease: see `consume`.
+
+        Args:
+            max: The most deliveries.
+            wait: Seconds to wait for the first; the setting `wait` when not given.
+            lease: Seconds that they stay ours; the setting `lease` when not given.
+        """
+        self.check()
+        deadline = Deadline(self.settings.wait if wait is None else wait)
+        span = self.settings.lease if lease is None else seconds(lease)
+        most = min(max, self.driver.limits.batch)
+        while True:
+            try:
+                received = self.driver.receive(self.queue, most, deadline.remaining() or 0.0, span)
+            except Exception as error:
+                raise self.error(error, "receive") from error
+            if received and self._hops:
+                received = self.due(received)
+            if received or deadline.passed:
+                return [Delivery(self, one, span) for one in received]
+            self.check()
+
+    def consume(
+        self,
+        handler: Callable[..., Any],
+        *,
+        message: Any = None,
+        concurrency: int = 8,
+        retry: RetryPolicy | None = None,
+        on_poison: Literal["dead", "discard"] = "dead",
+        until: Literal["empty"] | float | timedelta | None = None,
+        stop: Stop | None = None,
+        abort: Stop | None = None,
+        prefetch: int | None = None,
+        lease: float | timedelta | None = None,
+        kill_switch: KillSwitch | None = None,
+        summary: ConsumeSummary | None = None,
+    ) -> ConsumeSummary:
+        """Hand every message to `handler`: acknowledged when it returns, retried when it raises, until asked to stop.
+
+        Args:
+            handler: ``handler(value)`` or ``handler(value, delivery)``; without `message` the value is the delivery. A coroutine function
+                runs in the loop, any other in a thread.
+            message: The type to decode bodies to, such as a pydantic model; a body that does not decode is poison.
+            concurrency: How many handlers run at once.
+            retry: How often and when to try again; `RetryPolicy()` when not given.
+            on_poison: What becomes of a message that does not decode or has used its attempts up: ``dead`` letters, or ``discard``.
+            until: Stop after so many seconds, or as soon as nothing is ``empty``: no message ready and none in work. None goes on.
+            stop: Stops it when set: handlers finish within the setting `drain_timeout`, what they have not begun is given back.
+            abort: Ends it at once when set: handlers in tasks are cancelled, their messages will be delivered again.
+            prefetch: The most unsettled deliveries held; when not given, it adapts to about `prefetch_seconds` of work.
+            lease: Seconds; it is renewed at 0.7 of it as long as a handler runs, and losing it cancels the handler.
+            kill_switch: Pauses when too many handlers fail.
+            summary: Counts while it runs; a new one when not given.
+
+        Returns:
+            What was done.
+
+        Raises:
+            QueueError: The queue is gone or closed to us; a server that is merely down is waited for.
+        """
+        self.check()
+        options = ConsumerOptions(
+            concurrency=concurrency,
+            retry=retry or RetryPolicy(),
+            on_poison=on_poison,
+            until=seconds(until) if isinstance(until, int | float | timedelta) else until,
+            prefetch=prefetch,
+            lease=self.settings.lease if lease is None else seconds(lease),
+            kill_switch=kill_switch,
+        )
+        consumer = Consumer(self, handler, message, options, summary or ConsumeSummary())
+        self._consumers.add(consumer)
+        try:
+            return consumer.run(stop, abort)
+        finally:
+            self._consumers.discard(consumer)
+
+    def due(self, received: Sequence[Received]) -> list[Received]:
+        """Those whose time has come; the others go on waiting. For providers whose delays are shorter than what was asked for."""
+        clock = now().timestamp()
+        ready: list[Received] = []
+        early: list[tuple[object, Action]] = []
+        longest = self.driver.limits.delay or 0.0
+        for one in received:
+            at = one.message.deliver_at
+            left = 0.0 if at is None else at.timestamp() - clock
+            if left > _EARLIEST:
+                early.append((one.token, Retry(min(left, longest), counted=False)))
+            else:
+                ready.append(one)
+        if early:
+            self.driver.settle(self.queue, early, self.settings.timeout)
+        return ready
+
+    def decode(self, message: Message, model: Any = None) -> Any:
+        """The body of `message` as an object of type `model`, or as whatever it holds.
+
+        Raises:
+            DecodeError: It is not one.
+        """
+        decoders = self._decoders if model is None else Decoders(model, self.codec)
+        try:
+            return decoders(message.content_type, message.body)
+        except Exception as error:
+            raise self.undecodable(message, error) from error
+
+    # Looking after it
+
+    def stats(self) -> QueueStats:
+        """Numbers of messages now."""
+        self.check()
+        try:
+            return self.driver.stats(self.queue, self.settings.timeout)
+        except Exception as error:
+            raise self.error(error, "stats") from error
+
+    def peek(self, most: int = 10) -> Sequence[Message]:
+        """The next messages, without taking them (feature ``peek``)."""
+        self.check()
+        self.need(QueueFeature.PEEK, "use stats, or receive and release")
+        try:
+            return self.driver.peek(self.queue, most, self.settings.timeout)
+        except Exception as error:
+            raise self.error(error, "peek") from error
+
+    def purge(self) -> int:
+        """Delete all messages that nobody holds (feature ``purge``); how many it was."""
+        self.check()
+        self.need(QueueFeature.PURGE, "receive and ack them")
+        try:
+            return self.driver.purge(self.queue, False, self.settings.timeout)
+        except Exception as error:
+            raise self.error(error, "purge") from error
+
+    # Settling; deliveries and consumers call these
+
+    def retry_action(self, delay: float) -> Retry:
+        """`Retry`, where the provider can."""
+        if delay > 0:
+            self.need(QueueFeature.DELAY, "retry without delay, or choose a provider with delays")
+        return Retry(delay)
+
+    def settle_one(self, delivery: Delivery, action: Action) -> None:
+        """Settle together with whatever else is being settled; raises `LeaseLostError` when the lease is over."""
+        self.check()
+        if self._settler.submit((delivery, action)) is Settled.LOST:
+            raise self.lease_lost(delivery.message, type(action).__name__.lower(), "its lease is over")
+
+    def settle_many(self, batch: Sequence[tuple[Delivery, Action]]) -> Sequence[Settled | BaseException]:
+        """Settle a batch, trying again what failed for now; an answer for each, in order."""
+        deadline = Deadline(self.settings.timeout)
+        answers = self._settle(batch, deadline)
+        attempt = 1
+        while attempt < _SETTLE_ATTEMPTS and (failed := [place for place, answer in enumerate(answers) if _may_pass(answer)]):
+            sleep(min(0.05 * 2.0**attempt, deadline.remaining() or 0.0))
+            attempt += 1
+            again = self._settle([batch[place] for place in failed], deadline)
+            answers = list(answers)
+            for place, answer in zip(failed, again, strict=True):
+                # The failed try may have deleted it; then nobody has it, and this is what was asked for.
+                acked = answer is Settled.LOST and isinstance(batch[place][1], Ack)
+                answers[place] = Settled.DONE if acked else answer
+        return answers
+
+    def _settle(self, batch: Sequence[tuple[Delivery, Action]], deadline: Deadline) -> Sequence[Settled | BaseException]:
+        tokens = [(delivery._token, action) for delivery, action in batch]
+        try:
+            answers = self.driver.settle(self.queue, tokens, deadline.remaining() or 0.001)
+        except Exception as error:
+            return [self.error(error, "settle")] * len(batch)
+        for answer in answers:
+            if not isinstance(answer, Settled):
+                return [one if isinstance(one, Settled) else self.error(one, "settle") for one in answers]
+        return answers
+
+    # Errors
+
+    def error(self, cause: BaseException, operation: str, **details: Any) -> InfraError:
+        """See `Resource.error`; a queue that is not there gets its own."""
+        if not isinstance(cause, InfraError) and self.driver.classify(cause) is ErrorCode.NOT_FOUND:
+            return QueueMissingError(
+                f"there is no queue {self.queue!r}",
+                resource=self.name,
+                provider=self.provider,
+                operation=operation,
+                remedy='create it, correct `queue`, or set `topology = "ensure"`',
+            )
+        return super().error(cause, operation, **details)
+
+    def remedy(self, code: ErrorCode) -> str | None:
+        """See `Resource.remedy`; a queue may be a file."""
+        if code is ErrorCode.UNAVAILABLE:
+            return "check that the queue's server runs, or that its file is neither locked nor on a full disk"
+        return super().remedy(code)
+
+    def refused(self, message_id: str, why: str, code: ErrorCode, remedy: str | None = None) -> PublishError:
+        """A message that cannot be published, now or ever."""
+        return PublishError(
+            f"the message cannot be published: {why}",
+            outcome=PublishOutcome.REFUSED,
+            message_id=message_id,
+            code=code,
+            resource=self.name,
+            provider=self.provider,
+            operation="publish",
+            retryable=False,
+            remedy=remedy,
+        )
+
+    def lease_lost(self, message: Message, operation: str, why: str) -> LeaseLostError:
+        """A delivery that can no longer be settled."""
+        return LeaseLostError(
+            f"message {message.id} cannot be settled: {why}",
+            resource=self.name,
+            provider=self.provider,
+            operation=operation,
+            remedy="raise `lease`, extend it while working, or use consume, which renews it",
+        )
+
+    def undecodable(self, message: Message, cause: Exception) -> DecodeError:
+        """A body that does not fit what was asked for."""
+        return DecodeError(
+            f"message {message.id} ({message.content_type}) does not decode: {_reason(cause, self.context.redact)}",
+            resource=self.name,
+            provider=self.provider,
+            operation="decode",
+            remedy="look at it with `infra queue peek`, and at what its publisher sends",
+        )
+
+
+def _may_pass(answer: Settled | BaseException) -> bool:
+    return isinstance(answer, InfraError) and answer.retryable
+
+
+def _reason(error: Exception, redact: Callable[[str], str]) -> str:
+    errors = getattr(error, "errors", None)
+    if callable(errors):  # pydantic: its text would hold the input
+        found: Any = errors(include_input=False, include_context=False, include_url=False)
+        return "; ".join(f"{'.'.join(map(str, one['loc'])) or 'body'}: {one['msg']}" for one in found[:5])[:400]
+    return f"{type(error).__name__}: {redact(str(error))[:300]}"

@@ -1,0 +1,174 @@
+# Generated from _async.py by tools/generate_sync.py: edit that file, then run `make sync`.
+"""The base of every portable class."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, ClassVar, Generic, Self, TypeVar
+
+from infra.driver import Driver
+from infra.errors import ClosedError, ConfigurationError, ErrorCode, InfraError, ServiceError, UnsupportedError
+from infra.kernel.settings import ProviderSettings
+from infra.plugin import OpenContext
+from infra.resource.model import Health, Status
+from infra.runtime import forks
+from infra.runtime.threads import owner, within
+
+T = TypeVar("T")
+DriverT = TypeVar("DriverT", bound=Driver)
+SettingsT = TypeVar("SettingsT", bound=ProviderSettings)
+
+
+class Resource(Generic[DriverT, SettingsT]):
+    """A named, configured instance of a capability: policy above a driver.
+
+    Args:
+        driver: The provider's driver, open.
+        settings: The validated settings of this resource.
+        context: Where it is opened.
+        owned: Whether `close` closes the driver; False when several resources share it.
+    """
+
+    #: What an exception that the driver classified becomes; a room narrows it by overriding `error`.
+    error_type: ClassVar[type[InfraError]] = ServiceError
+
+    def __init__(self, driver: DriverT, settings: SettingsT, context: OpenContext, *, owned: bool = True) -> None:
+        self.driver = driver
+        self.settings = settings
+        self.context = context
+        self.name = context.resource
+        self.provider = context.provider
+        self.features = driver.features
+        self._owned = owned
+        self._owner = owner()
+        self._unusable: str | None = None
+        forks.watch(self)
+
+    def start(self) -> None:
+        """Check what the host requires of the provider. Rooms add their own set-up; the kernel calls it once, after open."""
+        missing = sorted(set(self.settings.require) - self.features)
+        if missing:
+            raise UnsupportedError(
+                f"provider {self.provider} has no {', '.join(missing)}, which this resource requires",
+                resource=self.name,
+                provider=self.provider,
+                remedy=f"choose another provider, or take it off `require` (it has: {', '.join(sorted(self.features)) or 'none'})",
+            )
+
+    def close(self, timeout: float = 10.0) -> None:
+        """Flush and release everything within `timeout` seconds. A second call does nothing; later use raises `ClosedError`."""
+        if self._unusable is not None:
+            return
+        self._unusable = "it is closed"
+        self.release(timeout)
+        if self._owned:
+            self.driver.close(timeout)
+
+    def release(self, timeout: float) -> None:
+        """What a room has to end before its driver closes."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def ping(self, timeout: float = 5.0) -> float:
+        """Ask the server for a sign of life; the seconds that it took.
+
+        Raises:
+            InfraError: It did not answer within `timeout` seconds.
+        """
+        self.check()
+        started = time.perf_counter()
+        try:
+            within(timeout, self.driver.ping, timeout)
+        except Exception as error:
+            raise self.error(error, "ping") from error
+        return time.perf_counter() - started
+
+    def health(self, timeout: float = 5.0) -> Health:
+        """Whether it serves now; never raises for a server that is down."""
+        started = time.perf_counter()
+        try:
+            self.ping(timeout)
+        except InfraError as error:
+            return Health(Status.DOWN, time.perf_counter() - started, str(error.code), error.message)
+        return Health(Status.UP, time.perf_counter() - started)
+
+    def unwrap(self, kind: type[T]) -> T:
+        """The raw SDK object of type `kind`, for what the portable API does not cover.
+
+        Raises:
+            ConfigurationError: This provider has none of that type; the message names those on offer.
+        """
+        offers = self.driver.unwrap()
+        for offer in offers:
+            if isinstance(offer, kind):
+                return offer
+        names = ", ".join(f"{type(offer).__module__}.{type(offer).__qualname__}" for offer in offers)
+        raise ConfigurationError(
+            f"provider {self.provider} has no {kind.__module__}.{kind.__qualname__} to unwrap",
+            resource=self.name,
+            provider=self.provider,
+            remedy=f"ask for one of: {names or 'none'}",
+        )
+
+    def supports(self, feature: str) -> bool:
+        """Whether the provider has `feature`, natively."""
+        return feature in self.features
+
+    def need(self, feature: str, remedy: str) -> None:
+        """Raise `UnsupportedError` when the provider lacks `feature`."""
+        if feature not in self.features:
+            raise UnsupportedError(
+                f"provider {self.provider} has no {feature}", resource=self.name, provider=self.provider, operation=feature, remedy=remedy
+            )
+
+    def check(self) -> None:
+        """Raise `ClosedError` when this object must not be used here: closed, forked, or another event loop."""
+        if self._unusable is not None:
+            raise ClosedError(f"used although {self._unusable}", resource=self.name, provider=self.provider, remedy="open a new one")
+        if owner() is not self._owner:
+            raise ClosedError(
+                "used from another event loop than the one that opened it",
+                resource=self.name,
+                provider=self.provider,
+                remedy="open one Infra for each event loop",
+            )
+
+    def forked(self) -> None:
+        """Called in a forked child: the connections are the parent's."""
+        self._unusable = "it was opened in the parent process, before a fork"
+
+    def error(self, cause: BaseException, operation: str, **details: Any) -> InfraError:
+        """The error to raise for an exception of the driver; an error of the tree passes as it is."""
+        if isinstance(cause, InfraError):
+            return cause
+        code = self.driver.classify(cause)
+        if code is None:
+            code = ErrorCode.TIMEOUT if isinstance(cause, TimeoutError) else ErrorCode.INTERNAL
+        return self.error_type(
+            self.describe(cause, operation),
+            code=code,
+            resource=self.name,
+            provider=self.provider,
+            operation=operation,
+            details=details,
+            remedy=self.remedy(code),
+        )
+
+    def describe(self, cause: BaseException, operation: str) -> str:
+        """One line that says what failed and why, without secrets."""
+        text = " ".join(self.context.redact(str(cause)).split())[:300]
+        return f"{operation} failed on {self.provider}: {text or type(cause).__name__}"
+
+    def remedy(self, code: ErrorCode) -> str | None:
+        """What to do about an error of that code, where the room knows nothing better."""
+        return {
+            ErrorCode.UNAVAILABLE: "check that the server runs and that host and port are right",
+            ErrorCode.TIMEOUT: "check the server's load and the network, or raise the timeout",
+            ErrorCode.UNAUTHENTICATED: f"check the credentials of {self.name} (`infra explain {self.name}` says where they come from)",
+            ErrorCode.PERMISSION_DENIED: f"grant the permission to the account that {self.name} uses",
+            ErrorCode.CONFIGURATION: f"correct the settings of {self.name} (`infra explain {self.name}` says where they come from)",
+        }.get(code)

@@ -1,0 +1,20 @@
+# Generated from hashing.py by tools/generate_sync.py: edit that file, then run `make sync`.
+"""Digests, computed where they do not hold up the event loop."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final
+
+from infra.runtime.bridge import ThreadBridge
+from infra.runtime.threads import call
+
+#: More bytes than this are hashed in a thread, where there is an event loop to keep free.
+HASHED_INLINE: Final = 1 << 16
+
+
+def sha256(data: bytes, bridge: ThreadBridge | None) -> str:
+    """The digest of `data` in hexadecimal."""
+    if len(data) <= HASHED_INLINE:
+        return hashlib.sha256(data).hexdigest()
+    return (call(hashlib.sha256, data, bridge=bridge)).hexdigest()

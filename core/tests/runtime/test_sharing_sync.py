@@ -1,0 +1,259 @@
+# Generated from test_sharing_async.py by tools/generate_sync.py: edit that file, then run `make sync`.
+"""What differs between tasks and threads behaves the same on both sides; the twin of this file is generated."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+
+import pytest
+
+from infra.runtime.threads import (
+    Background,
+    Batcher,
+    Event,
+    Lock,
+    SingleFlight,
+    Stop,
+    Watchdog,
+    call,
+    gather,
+    shielded,
+    sleep,
+    wait_for,
+    within,
+)
+
+PATIENCE = 10.0
+
+
+class Counting:
+    """A unit of work that counts its runs and waits until it may end."""
+
+    def __init__(self, error: Exception | None = None) -> None:
+        self.count = 0
+        self.started = Event()
+        self.finish = Event()
+        self.error = error
+
+    def __call__(self) -> int:
+        self.count += 1
+        self.started.set()
+        wait_for(self.finish, PATIENCE)
+        if self.error is not None:
+            raise self.error
+        return self.count
+
+
+class Wire:
+    """Sends batches and remembers them."""
+
+    def __init__(self, delay: float = 0.02) -> None:
+        self.batches: list[list[int]] = []
+        self.delay = delay
+        self.under_way = 0
+        self.most_under_way = 0
+
+    def send(self, items: list[int]) -> list[int | BaseException]:
+        self.batches.append(items)
+        self.under_way += 1
+        self.most_under_way = max(self.most_under_way, self.under_way)
+        sleep(self.delay)
+        self.under_way -= 1
+        if 666 in items:
+            raise ConnectionError("lost")
+        return [LookupError(str(item)) if item < 0 else item * 10 for item in items]
+
+
+def test_callers_of_one_key_share_one_flight_and_later_ones_start_another() -> None:
+    flights: SingleFlight[str, int] = SingleFlight()
+    work = Counting()
+
+    def finish() -> int:
+        wait_for(work.started, PATIENCE)
+        sleep(0.05)
+        assert "key" in flights
+        work.finish.set()
+        return 0
+
+    results = gather(*[partial(flights.do, "key", work)] * 10, finish)
+    assert results == [1] * 10 + [0]
+    assert "key" not in flights
+    assert flights.do("key", work) == 2
+
+
+def test_other_keys_do_not_wait() -> None:
+    flights: SingleFlight[str, int] = SingleFlight()
+    slow, quick = Counting(), Counting()
+    quick.finish.set()
+
+    def other() -> int:
+        wait_for(slow.started, PATIENCE)
+        result = flights.do("quick", quick)
+        slow.finish.set()
+        return result
+
+    assert gather(partial(flights.do, "slow", slow), other) == [1, 1]
+
+
+def test_an_exception_reaches_all_and_ends_the_flight() -> None:
+    flights: SingleFlight[str, int] = SingleFlight()
+    work = Counting(LookupError("gone"))
+
+    def finish() -> int:
+        wait_for(work.started, PATIENCE)
+        sleep(0.05)
+        work.finish.set()
+        return 0
+
+    results = gather(*[partial(flights.do, "key", work)] * 5, finish)
+    assert [str(error) for error in results[:5]] == ["gone"] * 5
+    work.error = None
+    assert flights.do("key", work) == 2
+
+
+def test_a_lone_item_is_sent_at_once_and_those_that_come_meanwhile_together() -> None:
+    wire = Wire(0.1)
+    batcher: Batcher[int, int] = Batcher(wire.send, limit=100)
+    assert batcher.submit(1) == 10
+    results = gather(*[partial(batcher.submit, number) for number in range(50)])
+    assert results == [number * 10 for number in range(50)]
+    assert wire.batches[0] == [1]
+    assert len(wire.batches) < 10
+    assert wire.most_under_way == 1
+    batcher.drain()
+
+
+def test_batches_keep_to_their_limits() -> None:
+    wire = Wire()
+    batcher: Batcher[int, int] = Batcher(wire.send, limit=4, in_flight=2)
+    results = gather(*[partial(batcher.submit, number) for number in range(40)])
+    assert results == [number * 10 for number in range(40)]
+    assert max(map(len, wire.batches)) <= 4
+    assert wire.most_under_way <= 2
+
+
+def test_each_item_gets_its_own_exception_and_a_lost_batch_reaches_all_in_it() -> None:
+    wire = Wire()
+    batcher: Batcher[int, int] = Batcher(wire.send, limit=100)
+    results = gather(*[partial(batcher.submit, number) for number in (1, -2, 3, -4)])
+    assert results[0] == 10
+    assert results[2] == 30
+    assert [str(results[1]), str(results[3])] == ["-2", "-4"]
+    with pytest.raises(ConnectionError):
+        batcher.submit(666)
+    lost = gather(*[partial(batcher.submit, 666)] * 5)
+    assert all(isinstance(error, ConnectionError) for error in lost)
+    assert batcher.submit(7) == 70
+
+
+def test_a_sender_that_loses_results_hangs_nobody() -> None:
+    def send(items: list[int]) -> list[int | BaseException]:
+        sleep(0.02)
+        return [] if len(items) > 1 else [items[0]]
+
+    batcher: Batcher[int, int] = Batcher(send, limit=100)
+    results = gather(*[partial(batcher.submit, number) for number in range(8)])
+    assert any(isinstance(result, RuntimeError) for result in results)
+    assert batcher.submit(1) == 1
+
+
+def test_background_work_ends_when_asked(caplog: pytest.LogCaptureFixture) -> None:
+    background = Background("owner")
+    stopped: list[int] = []
+
+    def job(stop: Stop) -> None:
+        assert stop.wait(PATIENCE)
+        stopped.append(1)
+
+    def broken(_stop: Stop) -> None:
+        raise LookupError("job failed")
+
+    background.start(job, "job")
+    background.start(job, "job")
+    background.start(broken, "broken")
+    until = time.monotonic() + PATIENCE
+    while background.running > 2 and time.monotonic() < until:
+        sleep(0.005)
+    assert background.running == 2
+    assert background.stop(PATIENCE)
+    assert stopped == [1, 1]
+    assert "broken failed" in caplog.text
+
+
+def test_background_work_that_does_not_end_is_reported() -> None:
+    background = Background("owner")
+    release = Event()
+
+    def deaf(_stop: Stop) -> None:
+        wait_for(release, PATIENCE)
+
+    background.start(deaf, "deaf")
+    assert not background.stop(0.05)
+    release.set()
+    assert background.stop(PATIENCE)
+
+
+def test_a_watchdog_acts_until_its_block_ends_or_it_loses() -> None:
+    acted: list[int] = []
+
+    def action() -> bool:
+        acted.append(1)
+        return len(acted) < 3
+
+    with Watchdog(0.01, action) as watchdog:
+        until = time.monotonic() + PATIENCE
+        while not watchdog.lost and time.monotonic() < until:
+            sleep(0.005)
+        sleep(0.05)
+    assert watchdog.lost
+    assert len(acted) == 3
+
+
+def test_a_watchdog_whose_action_raises_has_lost() -> None:
+    def action() -> bool:
+        raise ConnectionError("gone")
+
+    with Watchdog(0.01, action) as watchdog:
+        until = time.monotonic() + PATIENCE
+        while not watchdog.lost and time.monotonic() < until:
+            sleep(0.005)
+    assert watchdog.lost
+
+
+def test_gather_keeps_order_and_limit_and_gives_exceptions() -> None:
+    running = [0, 0]
+    guard = Lock()
+
+    def one(number: int) -> int:
+        with guard:
+            running[0] += 1
+            running[1] = max(running)
+        sleep(0.01)
+        with guard:
+            running[0] -= 1
+        if number == 3:
+            raise LookupError("three")
+        return number
+
+    results = gather(*[partial(one, number) for number in range(6)], limit=2)
+    assert results[:3] + results[4:] == [0, 1, 2, 4, 5]
+    assert str(results[3]) == "three"
+    assert running[1] == 2
+    assert gather() == []
+
+
+def test_calls_pass_their_results() -> None:
+    def double(number: int) -> int:
+        return number * 2
+
+    assert call(double, 2) == 4
+    assert within(1.0, double, 3) == 6
+    assert shielded(double, 4) == 8
+
+
+def test_waiting_for_an_event_ends_with_it_or_with_the_time() -> None:
+    event = Event()
+    assert not wait_for(event, 0.01)
+    event.set()
+    assert wait_for(event, None)
