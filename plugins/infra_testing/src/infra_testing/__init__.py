@@ -1,0 +1,1 @@
+"""What tests of plugins and hosts need: conformance suites, harnesses, service launchers, a fault proxy, fixtures."""

@@ -1,0 +1,76 @@
+"""The cases that hold for every provider, and the fixtures that the rooms' suites build on."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import pytest_asyncio
+
+from infra.errors import ClosedError, ConfigurationError, UnsupportedError
+from infra_testing.harness import Harness, Place
+
+
+class AsyncConformance:
+    """Subclass a room's suite, not this; give it a `harness`."""
+
+    # async-only: begin
+    pytestmark = pytest.mark.asyncio
+    # async-only: end
+    harness: ClassVar[Harness]
+    capability: ClassVar[str]
+    feature_type: ClassVar[type[StrEnum]]
+
+    @pytest.fixture
+    def place(self, tmp_path: Path) -> Place:
+        """A fresh place for each test."""
+        return Place(tmp_path / "data")
+
+    @pytest_asyncio.fixture
+    async def opened(self, place: Place) -> AsyncIterator[Callable[..., Awaitable[Any]]]:
+        """``await opened(name="main", **settings)`` opens a resource in this test's place; all are closed afterwards."""
+        resources: list[Any] = []
+
+        async def open_one(name: str = "main", **settings: object) -> Any:
+            resource = await self.harness.open_async(self.capability, place, name, **settings)
+            resources.append(resource)
+            return resource
+
+        yield open_one
+        for resource in reversed(resources):
+            await resource.close()
+
+    async def test_ping_and_health_of_a_live_resource(self, opened: Any) -> None:
+        resource = await opened()
+        assert await resource.ping() >= 0
+        assert (await resource.health()).status in ("up", "degraded")
+
+    async def test_closing_twice_is_harmless_and_later_use_raises(self, opened: Any) -> None:
+        resource = await opened()
+        await resource.close()
+        await resource.close()
+        with pytest.raises(ClosedError):
+            await resource.ping()
+
+    async def test_unwrap_of_a_wrong_type_names_what_is_on_offer(self, opened: Any) -> None:
+        class Unknown:
+            pass
+
+        resource = await opened()
+        with pytest.raises(ConfigurationError, match="Unknown") as caught:
+            resource.unwrap(Unknown)
+        assert caught.value.remedy
+        for offer in resource.driver.unwrap():
+            assert resource.unwrap(type(offer)) is offer
+            assert type(offer).__qualname__ in caught.value.remedy
+
+    async def test_declared_features_are_known_and_a_missing_required_one_is_refused(self, opened: Any) -> None:
+        resource = await opened()
+        known = {str(feature) for feature in self.feature_type}
+        assert set(resource.features) <= known
+        for missing in sorted(known - set(resource.features)):
+            with pytest.raises(UnsupportedError, match=missing):
+                await opened(require=[missing])

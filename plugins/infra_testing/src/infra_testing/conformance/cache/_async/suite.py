@@ -1,0 +1,12 @@
+"""The whole suite."""
+
+from __future__ import annotations
+
+from infra_testing.conformance.cache._async.atomics import AsyncAtomicCases
+from infra_testing.conformance.cache._async.computing import AsyncComputingCases
+from infra_testing.conformance.cache._async.groups import AsyncGroupCases
+from infra_testing.conformance.cache._async.values import AsyncValueCases
+
+
+class AsyncCacheConformance(AsyncValueCases, AsyncAtomicCases, AsyncComputingCases, AsyncGroupCases):
+    """All that a cache provider must do. Subclass it with a `harness`."""

@@ -1,0 +1,2 @@
+# Generated from __init__.py by tools/generate_sync.py: edit that file, then run `make sync`.
+"""The cases, by theme."""

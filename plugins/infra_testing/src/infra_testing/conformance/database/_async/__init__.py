@@ -1,0 +1,1 @@
+"""The asyncio suite, written by hand; one module a concern."""

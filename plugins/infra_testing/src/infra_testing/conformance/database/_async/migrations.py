@@ -1,0 +1,89 @@
+"""Case 20: migrations. They belong to the blocking door, which an asyncio host has beside its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import inspect, text
+
+from infra.database import DatabaseFeature
+from infra.database.migrations import DropRefusedError, Finding, check, current, downgrade, revision, upgrade
+from infra_testing.conformance.database._async.opening import AsyncDatabaseCases
+from infra_testing.conformance.database.migrator import VERSION_TABLE, metadata, source, start_migrator
+from infra_testing.harness import Place
+
+
+class AsyncMigrationCases(AsyncDatabaseCases):
+    """Migrations."""
+
+    @pytest.fixture
+    def migrated(self, place: Place) -> Iterator[Any]:
+        """A database without the tables of these cases, through its blocking door."""
+        database = self.harness.open(self.capability, place)
+        self.clear(database)
+        yield database
+        self.clear(database)
+        database.close()
+
+    def clear(self, database: Any) -> None:
+        """Drop what these cases made."""
+        with database.engine.begin() as connection:
+            metadata.drop_all(connection)
+            connection.execute(text(f"DROP TABLE IF EXISTS {VERSION_TABLE}"))
+
+    def columns(self, database: Any) -> set[str]:
+        """The columns of the migrated table; none when there is no table."""
+        with database.engine.connect() as connection:
+            inspector = inspect(connection)
+            return (
+                {column["name"] for column in inspector.get_columns("suite_migrated")} if inspector.has_table("suite_migrated") else set()
+            )
+
+    async def test_migrations_go_up_and_down(self, migrated: Any, tmp_path: Path) -> None:
+        lineage = source(tmp_path / "migrations")
+        assert revision(migrated, "first", source=lineage) is not None
+        assert {problem.finding for problem in check(migrated, source=lineage).problems} == {Finding.MISSING_HEAD, Finding.DRIFT}
+        assert len(upgrade(migrated, source=lineage)) == 1
+        assert self.columns(migrated) == {"id", "name", "size", "made_at"}
+        assert current(migrated, source=lineage).is_head
+        assert upgrade(migrated, source=lineage) == ()
+        assert check(migrated, source=lineage).problems == ()
+        assert revision(migrated, "nothing new", source=lineage) is None
+        with pytest.raises(DropRefusedError):
+            downgrade(migrated, "base", source=lineage)
+        assert len(downgrade(migrated, "base", allow_drop=True, source=lineage)) == 1
+        assert self.columns(migrated) == set()
+
+    async def test_check_finds_that_the_schema_differs_from_the_models(self, migrated: Any, tmp_path: Path) -> None:
+        lineage = source(tmp_path / "migrations")
+        revision(migrated, "first", source=lineage)
+        upgrade(migrated, source=lineage)
+        with migrated.engine.begin() as connection:
+            connection.execute(text("ALTER TABLE suite_migrated DROP COLUMN size"))
+            connection.execute(text("ALTER TABLE suite_migrated ADD COLUMN surprise INTEGER"))
+        problems = check(migrated, source=lineage).problems
+        assert [problem.finding for problem in problems] == [Finding.DRIFT, Finding.DRIFT]
+        assert {name for name in ("size", "surprise") for problem in problems if name in problem.message} == {"size", "surprise"}
+
+    async def test_two_migrators_at_once_migrate_once(self, migrated: Any, place: Place, tmp_path: Path) -> None:
+        if not migrated.supports(DatabaseFeature.SHARED):
+            assert not migrated.supports(DatabaseFeature.SERVER), "a server is shared by processes"
+            return
+        assert migrated.supports(DatabaseFeature.LOCKS)
+        lineage = source(tmp_path / "migrations")
+        revision(migrated, "first", source=lineage)
+        migrators = [start_migrator(self.harness, place, lineage.directory) for _ in range(2)]
+        for migrator in migrators:
+            assert migrator.stdout is not None
+            assert migrator.stdout.readline() == "ready\n"
+        for migrator in migrators:
+            assert migrator.stdin is not None
+            migrator.stdin.write("\n")
+            migrator.stdin.flush()
+        counts = sorted(int(migrator.communicate(timeout=60)[0]) for migrator in migrators)
+        assert [migrator.returncode for migrator in migrators] == [0, 0]
+        assert counts == [0, 1]
+        assert self.columns(migrated) == {"id", "name", "size", "made_at"}

@@ -1,0 +1,1 @@
+"""The suite, written by hand for asyncio; its blocking twin is generated."""

@@ -1,0 +1,236 @@
+"""Cases of publishing."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from infra.errors import ClosedError, UnsupportedError
+from infra.queue import Message, PublishError, QueueFeature, QueueMissingError, Receipt
+from infra.queue.tracing import traceparent
+from infra.runtime.aio import Background, Stop, gather, sleep
+from infra_testing.conformance.queue._async.steps import AsyncQueueCases, eventually, nothing, receive_all
+from infra_testing.harness import Place
+
+
+class AsyncPublishingCases(AsyncQueueCases):
+    """Envelopes in, receipts out."""
+
+    @pytest.mark.parametrize("body", [b"plain", b"", b"\xff\xfe\x00\x80 not UTF-8", "žluťoučký 🐎".encode(), bytes(range(256)) * 40])
+    async def test_a_body_and_its_envelope_come_back_unchanged(self, opened: Any, body: bytes) -> None:
+        """1"""
+        queue = await opened()
+        before = datetime.now(UTC)
+        receipt = await queue.publish(body, headers={"name": "žluťoučký 🐎", "empty": ""})
+        (delivery,) = await receive_all(queue, 1)
+        assert delivery.body == body
+        assert dict(delivery.headers) == {"name": "žluťoučký 🐎", "empty": ""}
+        assert delivery.id == receipt.id
+        assert delivery.attempt == 1
+        assert before - timedelta(milliseconds=1) <= delivery.created_at <= datetime.now(UTC)
+        assert delivery.created_at.tzinfo is not None
+        await delivery.ack()
+        assert await nothing(queue)
+
+    async def test_an_envelope_of_the_hosts_own_keeps_its_identity(self, opened: Any) -> None:
+        queue = await opened()
+        made = Message(b"{}", id="order-1", content_type="application/json", created_at=datetime(2020, 2, 29, 1, 2, 3, 456789, UTC))
+        assert (await queue.publish(made)).id == "order-1"
+        (delivery,) = await receive_all(queue, 1)
+        assert (delivery.id, delivery.message.content_type, delivery.created_at) == ("order-1", "application/json", made.created_at)
+        assert delivery.decode() == {}
+        await delivery.ack()
+
+    async def test_a_queue_that_is_missing_is_named(self, opened: Any) -> None:
+        """2"""
+        with pytest.raises(QueueMissingError, match="nowhere") as caught:
+            await opened(queue="nowhere", topology="check")
+        assert caught.value.remedy
+
+    async def test_publish_many_goes_beyond_the_providers_limit_in_order(self, opened: Any) -> None:
+        """3"""
+        queue = await opened()
+        count = min(queue.driver.limits.batch, 1000) * 2 + 7
+        messages = [Message(str(number).encode()) for number in range(count)]
+        answers = await queue.publish_many(messages)
+        assert [answer.id for answer in answers] == [message.id for message in messages]
+        assert all(isinstance(answer, Receipt) and not answer.duplicate for answer in answers)
+        deliveries = await receive_all(queue, count, lease=60)
+        assert sorted(int(delivery.body) for delivery in deliveries) == list(range(count))
+        await gather(*[delivery.ack for delivery in deliveries], limit=50)
+        assert await nothing(queue)
+
+    async def test_publish_many_of_nothing_is_nothing(self, opened: Any) -> None:
+        queue = await opened()
+        assert await queue.publish_many([]) == []
+
+    async def test_one_bad_entry_fails_alone(self, opened: Any) -> None:
+        """4"""
+        queue = await opened()
+        answers = await queue.publish_many(
+            [b"first", object(), Message("text", id="x"), Message(b"y", headers={"a": 1}), b"last"]  # type: ignore[arg-type]
+        )
+        assert [type(answer) for answer in answers] == [Receipt, PublishError, PublishError, PublishError, Receipt]
+        assert {answer.outcome for answer in answers[1:4]} == {"refused"}
+        assert not any(answer.retryable for answer in answers[1:4])
+        assert sorted(delivery.body for delivery in await receive_all(queue, 2)) == [b"first", b"last"]
+        with pytest.raises(PublishError, match="cannot encode"):
+            await queue.publish(object())
+
+    async def test_an_oversize_message_is_refused_and_the_others_are_delivered(self, opened: Any) -> None:
+        """5"""
+        queue = await opened(message_bytes=1000)
+        answers = await queue.publish_many([b"a" * 1000, b"b" * 1001, b"c"])
+        assert isinstance(answers[1], PublishError)
+        assert (answers[1].outcome, answers[1].retryable) == ("refused", False)
+        assert "1001" in answers[1].message
+        assert sorted(delivery.body[:1] for delivery in await receive_all(queue, 2)) == [b"a", b"c"]
+        with pytest.raises(PublishError):
+            await queue.publish(b"", headers={"h": "x" * 1000})
+
+    async def test_a_delay_is_kept(self, opened: Any) -> None:
+        """12"""
+        queue = await opened()
+        if not queue.supports(QueueFeature.DELAY):
+            with pytest.raises(UnsupportedError, match="delay"):
+                await queue.publish(b"later", delay=1)
+            return
+        await queue.publish(b"now", delay=0)
+        await queue.publish(b"soon", delay=timedelta(seconds=self.tick))
+        due = datetime.now(UTC) + timedelta(seconds=self.tick)
+        await queue.publish(b"next month", delay=timedelta(days=30))
+        (delivery,) = await receive_all(queue, 1)
+        assert delivery.body == b"now"
+        await delivery.ack()
+        (delivery,) = await receive_all(queue, 1)
+        assert delivery.body == b"soon"
+        assert datetime.now(UTC) >= due - timedelta(seconds=0.1)
+        await delivery.ack()
+        assert await nothing(queue)
+        stats = await queue.stats()
+        assert stats.ready == 0
+        assert stats.delayed in (1, None)
+
+    async def test_duplicates_are_dropped_within_the_window_only(self, opened: Any) -> None:
+        """14"""
+        queue = await opened(dedup_window=2 * self.tick)
+        if not queue.supports(QueueFeature.DEDUPLICATION):
+            with pytest.raises(UnsupportedError, match="deduplication"):
+                await queue.publish(b"once", dedup_key="k")
+            return
+        first = await queue.publish(b"once", dedup_key="k")
+        second = await queue.publish(b"twice", dedup_key="k")
+        assert (first.duplicate, second.duplicate) == (False, True)
+        answers = await queue.publish_many([queue.message(b"other", dedup_key="l"), queue.message(b"other again", dedup_key="l")])
+        assert [answer.duplicate for answer in answers] == [False, True]
+        deliveries = await receive_all(queue, 2)
+        assert sorted(delivery.body for delivery in deliveries) == [b"once", b"other"]
+        for delivery in deliveries:
+            await delivery.ack()
+        assert (await queue.publish(b"settled, and still a duplicate", dedup_key="k")).duplicate
+        await sleep(2 * self.tick + 0.1)
+        assert not (await queue.publish(b"after", dedup_key="k")).duplicate
+        (delivery,) = await receive_all(queue, 1)
+        assert delivery.body == b"after"
+
+    async def test_many_publish_at_once(self, opened: Any) -> None:
+        """16"""
+        queue = await opened()
+
+        async def publish(number: int) -> Receipt:
+            return await queue.publish(str(number).encode())
+
+        answers = await gather(*[lambda number=number: publish(number) for number in range(100)])
+        receipts = [answer for answer in answers if isinstance(answer, Receipt)]
+        assert len({receipt.id for receipt in receipts}) == 100
+        deliveries = await receive_all(queue, 100)
+        assert {delivery.id for delivery in deliveries} == {receipt.id for receipt in receipts}
+        assert sorted(int(delivery.body) for delivery in deliveries) == list(range(100))
+
+    async def test_close_flushes_what_is_being_published(self, opened: Any) -> None:
+        """18"""
+        queue, other = await opened(), await opened()
+        receipts: list[Receipt] = []
+        jobs = Background("publishers")
+
+        async def publish(_stop: Stop) -> None:
+            for _ in range(10_000):
+                try:
+                    receipts.append(await queue.publish(b"x"))
+                except (ClosedError, PublishError):
+                    return
+
+        for number in range(4):
+            jobs.start(publish, f"publisher-{number}")
+        await eventually(lambda: len(receipts) > 20)
+        await queue.close()
+        assert await jobs.stop(20)
+        found = {delivery.id for delivery in await receive_all(other, len(receipts), lease=60)}
+        assert {receipt.id for receipt in receipts} <= found
+        with pytest.raises(ClosedError):
+            await queue.publish(b"late")
+
+    async def test_later_use_of_a_closed_queue_raises(self, opened: Any) -> None:
+        """18"""
+        queue = await opened()
+        await queue.publish(b"x")
+        (delivery,) = await receive_all(queue, 1)
+        await queue.close()
+        for use in (
+            lambda: queue.publish(b"x"),
+            lambda: queue.publish_many([b"x"]),
+            queue.receive,
+            queue.stats,
+            queue.dead_letters.list,
+            delivery.ack,
+            lambda: queue.consume(print),
+        ):
+            with pytest.raises(ClosedError):
+                await use()
+
+    async def test_messages_survive_the_end_of_their_publisher(self, opened: Any, place: Place) -> None:
+        """21"""
+        queue = await opened()
+        receipt = await queue.publish(b"kept")
+        await queue.close()
+        place.stores.clear()  # as the end of the process would
+        queue = await opened()
+        if queue.supports(QueueFeature.DURABLE):
+            assert receipt.durability in ("process", "disk", "replicated")
+            (delivery,) = await receive_all(queue, 1)
+            assert (delivery.id, delivery.body) == (receipt.id, b"kept")
+        else:
+            assert receipt.durability == "none"
+            assert await nothing(queue)
+
+    async def test_another_place_shares_the_queue_or_does_not(self, opened: Any, place: Place) -> None:
+        queue = await opened()
+        other: Any = await self.harness.open_async("queue", Place(place.data_dir))
+        try:
+            await queue.publish(b"to whom it may concern")
+            if queue.supports(QueueFeature.SHARED):
+                (delivery,) = await receive_all(other, 1)
+                await delivery.ack()
+                assert await nothing(queue)
+            else:
+                assert await nothing(other)
+        finally:
+            await other.close()
+
+    async def test_the_trace_context_survives(self, opened: Any) -> None:
+        """22"""
+        queue = await opened()
+        parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+        mark = traceparent.set(parent)
+        await queue.publish(b"traced")
+        traceparent.reset(mark)
+        await queue.publish(b"plain")
+        seen: dict[bytes, str | None] = {}
+
+        async def handle(delivery: Any) -> None:
+            seen[delivery.body] = traceparent.get()
+
+        await queue.consume(handle, until="empty")
+        assert seen == {b"traced": parent, b"plain": None}

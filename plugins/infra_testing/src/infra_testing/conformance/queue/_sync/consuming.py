@@ -1,0 +1,364 @@
+# Generated from consuming.py by tools/generate_sync.py: edit that file, then run `make sync`.
+"""Cases of consuming."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import pydantic
+import pytest
+
+from infra.queue import Backoff, KillSwitch, Message, QueueFeature, RetryPolicy
+from infra.runtime.threads import Background, Event, Stop, gather, sleep, wait_for
+from infra_testing.conformance.queue._sync.steps import PATIENCE, Consuming, QueueCases, at_rest, eventually, nothing, receive_all
+
+
+class Order(pydantic.BaseModel):
+    """What the typed cases publish."""
+
+    number: int
+    note: str = ""
+
+
+def at_once(_attempt: int) -> float:
+    """No wait between attempts."""
+    return 0.0
+
+
+def ignore(_delivery: Any) -> None:
+    """A handler that has nothing to do."""
+
+
+class ConsumingCases(QueueCases):
+    """The consumer's policy over this provider."""
+
+    def quick(self, fatal: tuple[type[BaseException], ...] = ()) -> RetryPolicy:
+        """A policy that retries at once."""
+        return RetryPolicy(max_attempts=3, backoff=at_once, fatal=fatal)
+
+    def test_a_typed_handler_gets_models_and_what_does_not_decode_is_a_dead_letter(self, opened: Any) -> None:
+        """24"""
+        queue = opened()
+        queue.publish_many([Order(number=1, note="ž"), {"number": 2}, {"number": "none"}, b"\xff\xfe", Message(b"{", "odd", "image/png")])
+        seen: list[Order] = []
+
+        def handle(order: Order) -> None:
+            seen.append(order)
+
+        summary = queue.consume(handle, message=Order, until="empty")
+        assert sorted(seen, key=lambda order: order.number) == [Order(number=1, note="ž"), Order(number=2)]
+        assert (summary.handled, summary.dead) == (2, 3)
+        letters = queue.dead_letters.list()
+        assert sorted(letter.message.body for letter in letters) == sorted([b'{"number":"none"}', b"\xff\xfe", b"{"])
+        assert any("number" in letter.reason for letter in letters)
+        assert any("image/png" in letter.reason for letter in letters)
+
+    def test_a_handler_may_also_take_the_delivery(self, opened: Any) -> None:
+        queue = opened()
+        receipt = queue.publish(Order(number=1))
+        seen: list[Any] = []
+
+        def handle(order: Order, delivery: Any) -> None:
+            seen.append((order.number, delivery.id))
+
+        queue.consume(handle, message=Order, until="empty")
+        assert seen == [(1, receipt.id)]
+
+    def test_a_handler_may_settle_itself(self, opened: Any) -> None:
+        queue = opened()
+        queue.publish(b"x")
+
+        def handle(delivery: Any) -> None:
+            delivery.dead("the handler said so")
+
+        queue.consume(handle, until="empty")
+        assert [letter.reason for letter in queue.dead_letters.list()] == ["the handler said so"]
+
+    def test_plain_functions_are_handlers_too(self, opened: Any) -> None:
+        queue = opened()
+        queue.publish_many([b"1", b"2"])
+        seen: list[bytes] = []
+
+        def handle(delivery: Any) -> None:
+            seen.append(delivery.body)
+
+        queue.consume(handle, until="empty", concurrency=2)
+        assert sorted(seen) == [b"1", b"2"]
+
+    def test_what_fails_too_often_is_a_dead_letter_with_its_reason(self, opened: Any) -> None:
+        """11"""
+        queue = opened()
+        receipt = queue.publish(b"poison")
+        attempts: list[int] = []
+
+        def handle(delivery: Any) -> None:
+            attempts.append(delivery.attempt)
+            raise ValueError("cannot digest this")
+
+        summary = queue.consume(handle, until="empty", retry=self.quick())
+        assert attempts == [1, 2, 3]
+        assert (summary.retried, summary.dead) == (2, 1)
+        (letter,) = queue.dead_letters.list()
+        assert (letter.message.id, letter.message.body, letter.message.attempt) == (receipt.id, b"poison", 3)
+        assert "cannot digest this" in letter.reason
+        assert queue.dead_letters.redrive() == 1
+        (delivery,) = receive_all(queue, 1)
+        assert (delivery.id, delivery.attempt) == (receipt.id, 1)
+
+    def test_a_fatal_exception_and_discarding(self, opened: Any) -> None:
+        queue = opened()
+        queue.publish(b"x")
+
+        def handle(_delivery: Any) -> None:
+            raise KeyError("never")
+
+        summary = queue.consume(handle, until="empty", retry=self.quick(fatal=(LookupError,)), on_poison="discard")
+        assert (summary.dead, summary.retried) == (1, 0)
+        assert queue.dead_letters.list() == []
+        assert nothing(queue)
+
+    def test_a_message_that_kills_its_worker_is_a_dead_letter_too(self, opened: Any) -> None:
+        """11"""
+        queue = opened()
+        queue.publish(b"crash")
+        for _ in range(3):  # workers that end without a word
+            receive_all(queue, 1, lease=self.lease)
+            self.lapse(queue)
+        handled: list[Any] = []
+        summary = queue.consume(handled.append, until="empty", retry=self.quick())
+        assert (handled, summary.dead) == ([], 1)
+        (letter,) = queue.dead_letters.list()
+        assert "delivered 4 times" in letter.reason
+
+    def test_what_was_abandoned_together_is_begun_alone(self, opened: Any) -> None:
+        """The one that killed its worker may be among them; each of the others would lose an attempt with it."""
+        queue, other = opened(), opened()
+        queue.publish_many([str(number).encode() for number in range(6)])
+        taken: list[Any] = []
+        while len(taken) < 6:
+            taken += queue.driver.receive(queue.queue, 6 - len(taken), PATIENCE, self.lease)
+        if taken[0].abandoned is None:
+            return  # the provider cannot tell, and says so
+        self.lapse(queue)
+        seen: list[tuple[int, int]] = []
+
+        def handle(delivery: Any) -> None:
+            if not seen:
+                seen.extend([(int(one.body), one.attempt) for one in other.receive(max=5, wait=1)])
+            seen.append((int(delivery.body), delivery.attempt))
+
+        queue.consume(handle, concurrency=1, prefetch=6, until=1.0)
+        assert sorted(seen) == [(number, 2) for number in range(6)]
+
+    def test_order_by_key_holds_under_four_consumers_with_retries(self, opened: Any) -> None:
+        """13"""
+        queues = [opened() for _ in range(4)]
+        if not queues[0].supports(QueueFeature.ORDERING):
+            assert "ordering" not in queues[0].features
+            return
+        keys, each = ("a", "b", "c", "d", "e"), 12
+        queues[0].publish_many([queues[0].message(str(number).encode(), key=key) for number in range(each) for key in keys])
+        handled: dict[str, list[int]] = {key: [] for key in keys}
+
+        def handle(delivery: Any) -> None:
+            number = int(delivery.body)
+            if number % 4 == 1 and delivery.attempt == 1:
+                raise RuntimeError("once more")
+            handled[delivery.key].append(number)
+
+        retry = RetryPolicy(backoff=Backoff(first=0.01, longest=0.05))
+        first, *others = [Consuming(queue, handle, retry=retry, concurrency=3) for queue in queues]
+        with first, others[0], others[1], others[2]:
+            eventually(lambda: sum(map(len, handled.values())) >= each * len(keys))
+        assert handled == {key: list(range(each)) for key in keys}
+
+    def test_two_consumers_handle_each_message_once(self, opened: Any) -> None:
+        """15"""
+        one, two = opened(), opened()
+        one.publish_many([str(number).encode() for number in range(300)])
+        handled: list[int] = []
+
+        def handle(delivery: Any) -> None:
+            handled.append(int(delivery.body))
+
+        gather(lambda: one.consume(handle, until="empty"), lambda: two.consume(handle, until="empty"))
+        assert sorted(handled) == list(range(300))
+        at_rest(one, 0)
+
+    def test_unsettled_never_exceeds_the_credit(self, opened: Any) -> None:
+        """20"""
+        queue, other = opened(), opened()
+        watcher = queue if (queue.stats()).approximate else other  # which may see its own deliveries only
+        queue.publish_many([b"x"] * 40)
+        gate = Event()
+        most = 0
+
+        def handle(_delivery: Any) -> None:
+            wait_for(gate, PATIENCE)
+
+        with Consuming(queue, handle, concurrency=2, prefetch=5) as consuming:
+            deadline = time.monotonic() + 0.5
+            while time.monotonic() < deadline:
+                most = max(most, (watcher.stats()).in_flight)
+                sleep(0.01)
+            gate.set()
+            while consuming.summary.handled < 40:
+                most = max(most, (watcher.stats()).in_flight)
+                sleep(0.002)
+        assert 2 <= most <= 5
+
+    def test_a_lease_is_renewed_while_its_handler_runs(self, opened: Any) -> None:
+        queue = opened()
+        queue.publish(b"long")
+        attempts: list[int] = []
+
+        def handle(delivery: Any) -> None:
+            attempts.append(delivery.attempt)
+            sleep(self.lease * 2.5)
+
+        if not queue.supports(QueueFeature.EXTEND):
+            assert "extend" not in queue.features
+            return
+        with Consuming(queue, handle, lease=self.lease) as consuming:
+            eventually(lambda: consuming.summary.handled)
+        assert attempts == [1]
+
+    def test_losing_the_lease_ends_the_handler(self, opened: Any) -> None:
+        """8"""
+        queue = opened()
+        if not queue.supports(QueueFeature.EXTEND):
+            assert "extend" not in queue.features
+            return
+        queue.publish(b"x")
+        taken: list[Any] = []
+        ended: list[str] = []
+
+        def handle(delivery: Any) -> None:
+            taken.append(delivery)
+            try:
+                for _ in range(int(PATIENCE / 0.05)):
+                    sleep(0.05)
+                    if delivery.lost:
+                        break
+            finally:
+                ended.append(delivery.id)
+
+        with Consuming(queue, handle, lease=self.lease, concurrency=1) as consuming:
+            eventually(lambda: taken)
+            queue.driver.settle(queue.queue, [(taken[0]._token, queue.retry_action(60))], 5)  # as if it had ended and been taken
+            eventually(lambda: ended)
+            assert consuming.summary.lost == 1
+            assert consuming.summary.handled == 0
+        assert len(taken) == 1
+
+    def test_stopping_finishes_what_runs_and_gives_back_the_rest(self, opened: Any) -> None:
+        queue = opened()
+        queue.publish_many([b"x"] * 10)
+        running = Event()
+        gate = Event()
+
+        def handle(_delivery: Any) -> None:
+            running.set()
+            wait_for(gate, PATIENCE)
+
+        with Consuming(queue, handle, concurrency=2, prefetch=10) as consuming:
+            wait_for(running, PATIENCE)
+            sleep(0.1)
+            consuming.stop.set()
+            sleep(0.05)
+            gate.set()
+        assert consuming.summary.handled == 2
+        at_rest(queue, 8)
+        (delivery, *_) = receive_all(queue, 8)
+        assert delivery.attempt == 1 or not queue.supports(QueueFeature.EXACT_ATTEMPTS)
+
+    def test_a_handler_that_outlasts_the_drain_is_left_to_the_lease(self, opened: Any) -> None:
+        queue = opened(drain_timeout=0.2)
+        queue.publish(b"x")
+        running, gate = Event(), threading.Event()
+
+        def handle(_delivery: Any) -> None:
+            running.set()
+            for _ in range(int(PATIENCE / 0.02)):
+                sleep(0.02)
+                if gate.is_set():
+                    return
+
+        with Consuming(queue, handle, lease=self.lease) as consuming:
+            wait_for(running, PATIENCE)
+            started = time.monotonic()
+            consuming.stop.set()
+            eventually(lambda: not consuming._jobs.running)
+            assert time.monotonic() - started < PATIENCE / 2
+        gate.set()
+        if self.connection_lease:
+            self.cut(queue)
+        (delivery,) = receive_all(queue, 1)
+        assert delivery.body == b"x"
+
+    def test_consuming_for_a_time(self, opened: Any) -> None:
+        queue = opened()
+        queue.publish(b"x")
+        summary = queue.consume(ignore, until=0.3)
+        assert summary.handled == 1
+
+    def test_closing_the_queue_ends_its_consumers(self, opened: Any) -> None:
+        """18"""
+        queue, other = opened(), opened()
+        queue.publish_many([b"x"] * 50)
+        handled: list[str] = []
+
+        def handle(delivery: Any) -> None:
+            sleep(0.01)
+            handled.append(delivery.id)
+
+        jobs = Background("consumer")
+
+        def consume(_stop: Stop) -> None:
+            queue.consume(handle, concurrency=2)
+
+        jobs.start(consume, "consume")
+        eventually(lambda: len(handled) > 3)
+        queue.close()
+        assert jobs.stop(PATIENCE)
+        at_rest(other, 50 - len(handled))
+
+    def test_a_kill_switch_pauses_while_everything_fails(self, opened: Any) -> None:
+        queue = opened()
+        queue.publish_many([b"x"] * 100)
+        failures: list[str] = []
+
+        def handle(delivery: Any) -> None:
+            failures.append(delivery.id)
+            raise ConnectionError("the database is away")
+
+        retry = RetryPolicy(max_attempts=1000, backoff=at_once)
+        switch = KillSwitch(threshold=0.5, minimum=10, pause=60.0)
+        with Consuming(queue, handle, concurrency=1, retry=retry, kill_switch=switch):
+            eventually(lambda: len(failures) >= 10)
+            sleep(0.3)
+            assert len(failures) == 10
+
+    def test_a_consumer_that_finds_nothing_does_not_spin(self, opened: Any) -> None:
+        queue = opened()
+        with Consuming(queue, ignore):
+            sleep(0.2)
+            busy = time.process_time()
+            sleep(1.0)
+            assert time.process_time() - busy < 0.5
+
+    @pytest.mark.parametrize("concurrency", [1, 16])
+    def test_everything_published_while_consuming_is_handled(self, opened: Any, concurrency: int) -> None:
+        queue = opened()
+        handled: set[str] = set()
+
+        def handle(delivery: Any) -> None:
+            handled.add(delivery.id)
+
+        with Consuming(queue, handle, concurrency=concurrency):
+            receipts = [queue.publish(b"x") for _ in range(50)]
+            eventually(lambda: len(handled) == 50)
+        assert handled == {receipt.id for receipt in receipts}
+        at_rest(queue, 0)

@@ -1,0 +1,106 @@
+"""How a conformance suite opens the provider under test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from importlib_metadata import entry_points
+
+from infra.kernel.capabilities import CAPABILITIES
+from infra.kernel.opening import load, open_driver, open_driver_async
+from infra.kernel.settings import ProviderSettings
+from infra.plugin import Capability, OpenContext, Provider, SharedStores
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where resources of one test live. Resources opened in one place see the same embedded data.
+
+    Args:
+        data_dir: The folder of embedded providers.
+        stores: The memory stores of embedded providers.
+    """
+
+    data_dir: Path
+    stores: SharedStores = field(default_factory=SharedStores)
+
+
+@dataclass(frozen=True)
+class Harness:
+    """A provider and the settings to test it with.
+
+    Args:
+        provider: The provider's name.
+        settings: Its settings, or a function that returns them (which may start a server).
+        plugin: The module of the plugin; found through the installed entry points when not given.
+        capability: Only for a capability that the kernel does not have.
+    """
+
+    provider: str
+    settings: Mapping[str, object] | Callable[[], Mapping[str, object]] = field(default_factory=dict[str, object])
+    plugin: str | None = None
+    capability: Capability | None = None
+
+    def with_settings(self, **changes: object) -> Harness:
+        """The same provider with further settings."""
+        return replace(self, settings={**self.values(), **changes})
+
+    def values(self) -> Mapping[str, object]:
+        """The settings as a mapping."""
+        return self.settings() if callable(self.settings) else self.settings
+
+    def capability_of(self, name: str) -> Capability:
+        """The capability's descriptor."""
+        if self.capability is not None and self.capability.name == name:
+            return self.capability
+        return next(known for known in CAPABILITIES if known.name == name)
+
+    def descriptor(self, capability: str) -> Provider:
+        """The provider's descriptor, from its plugin's hook."""
+        modules = [self.plugin] if self.plugin else [point.module for point in entry_points(group="infra.plugins")]
+        for module in modules:
+            hook = getattr(import_module(module), f"infra_{capability}", None)
+            for provider in hook() if hook else ():
+                if provider.name == self.provider:
+                    return provider
+        raise LookupError(f"no plugin among {modules} offers {capability} provider {self.provider!r}")
+
+    def prepare(
+        self, capability: str, place: Place, name: str, overrides: Mapping[str, object]
+    ) -> tuple[Provider, ProviderSettings, OpenContext]:
+        """All that is needed to open a resource."""
+        provider = self.descriptor(capability)
+        settings = load(provider.settings)(**{**self.values(), **overrides})
+        context = OpenContext(
+            capability=capability, name=name, provider=provider.name, environment="test", data_dir=place.data_dir, stores=place.stores
+        )
+        return provider, settings, context
+
+    def open(self, capability: str, place: Place, name: str = "main", **overrides: object) -> Any:
+        """A started blocking resource; the caller closes it."""
+        provider, settings, context = self.prepare(capability, place, name, overrides)
+        known = self.capability_of(capability)
+        resource = load(known.portable)(open_driver(known, provider, settings, context), settings, context)
+        try:
+            resource.start()
+        except BaseException:
+            resource.close()
+            raise
+        return resource
+
+    async def open_async(self, capability: str, place: Place, name: str = "main", **overrides: object) -> Any:
+        """A started asyncio resource; the caller closes it."""
+        provider, settings, context = self.prepare(capability, place, name, overrides)
+        known = self.capability_of(capability)
+        driver = await open_driver_async(known, provider, settings, context)
+        resource = load(known.portable_async)(driver, settings, context)
+        try:
+            await resource.start()
+        except BaseException:
+            await resource.close()
+            raise
+        return resource
