@@ -1,0 +1,24 @@
+"""The embedded caches pass the suite, through both doors."""
+
+from types import MappingProxyType
+
+from infra_testing.conformance.cache import AsyncCacheConformance, CacheConformance
+from infra_testing.harness import Harness
+
+
+class TestMemory(CacheConformance):
+    harness = Harness("memory", plugin="infra_local")
+    bounded = MappingProxyType({"max_entries": 40})
+
+
+class TestMemoryAsync(AsyncCacheConformance):
+    harness = Harness("memory", plugin="infra_local")
+    bounded = MappingProxyType({"max_entries": 40})
+
+
+class TestSQLite(CacheConformance):
+    harness = Harness("sqlite", plugin="infra_local")
+
+
+class TestSQLiteAsync(AsyncCacheConformance):
+    harness = Harness("sqlite", plugin="infra_local")
