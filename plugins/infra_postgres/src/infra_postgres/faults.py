@@ -1,0 +1,111 @@
+"""What PostgreSQL's SQLSTATEs mean. Source: https://www.postgresql.org/docs/current/errcodes-appendix.html"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+import psycopg
+from sqlalchemy.connectors.asyncio import AsyncAdapt_Error
+
+from infra.database.model import Failure, Fault
+
+_STATES: Final = {
+    "23505": Fault.UNIQUE,
+    "23503": Fault.FOREIGN_KEY,
+    "23001": Fault.FOREIGN_KEY,
+    "23502": Fault.NOT_NULL,
+    "23514": Fault.CHECK,
+    "25006": Fault.READ_ONLY,
+    "25P02": Fault.SAVEPOINT_LOST,
+    "25P03": Fault.CONNECTION,  # idle in a transaction for too long: the session is over
+    "25P04": Fault.CONNECTION,  # transaction_timeout: likewise
+    "3B001": Fault.SAVEPOINT_LOST,
+    "3D000": Fault.CONNECTION,  # no such database
+    "40001": Fault.SERIALIZATION,
+    "40002": Fault.INTEGRITY,
+    "40003": Fault.CONNECTION,
+    "40P01": Fault.DEADLOCK,
+    "42501": Fault.PERMISSION,
+    "55P03": Fault.LOCK_TIMEOUT,
+    "57P01": Fault.CONNECTION,
+    "57P02": Fault.CONNECTION,
+    "57P03": Fault.CONNECTION,
+    "57P04": Fault.CONNECTION,
+    "57P05": Fault.CONNECTION,
+}
+_CLASSES: Final = {
+    "08": Fault.CONNECTION,
+    "0A": Fault.STATEMENT,
+    "21": Fault.STATEMENT,
+    "22": Fault.DATA,
+    "23": Fault.INTEGRITY,
+    "26": Fault.STATEMENT,
+    "28": Fault.UNAUTHENTICATED,
+    "34": Fault.STATEMENT,
+    "3F": Fault.STATEMENT,
+    "42": Fault.STATEMENT,
+    "53": Fault.LIMIT,
+    "54": Fault.LIMIT,
+    "XX": Fault.CORRUPT,
+}
+#: What is said without an SQLSTATE: libpq gives none for what fails before the session stands, nor do the DBAPIs for what they find.
+_TEXTS: Final = (
+    (re.compile(r"password authentication failed|no password supplied|role \"[^\"]*\" does not exist|pg_hba\.conf"), Fault.UNAUTHENTICATED),
+    (re.compile(r"too many (clients|connections)|remaining connection slots"), Fault.LIMIT),
+    (re.compile(r"invalid input for query argument"), Fault.DATA),
+)
+_MISSING_DATABASE: Final = re.compile(r"database \"[^\"]*\" does not exist")
+_NO_DATABASE: Final = "create the database, or correct its name in the settings"
+_UNKNOWN_COMMIT: Final = ("08", "40003", "57P0")
+
+
+def classify(error: BaseException) -> Failure | None:
+    """What an exception of psycopg or of SQLAlchemy's adapter over asyncpg means."""
+    if not isinstance(error, psycopg.Error | AsyncAdapt_Error):
+        return None
+    state: str | None = getattr(error, "sqlstate", None) or getattr(error.__cause__, "sqlstate", None)
+    if state is None:
+        return _without_state(error)
+    fault = _STATES.get(state) or _CLASSES.get(state[:2], Fault.OTHER)
+    text = str(error)
+    if state == "57014":
+        fault = Fault.CANCELLED if "user request" in text else Fault.STATEMENT_TIMEOUT
+    elif state == "0A000" and "cached" in text:
+        fault = Fault.SERIALIZATION  # the schema changed under a prepared statement: the same unit works when run again
+    elif state == "XX000":
+        fault = Fault.OTHER  # "internal error" is what extensions say of everything
+    return Failure(
+        fault=fault,
+        code=state,
+        constraint=_constraint(error) if state.startswith("23") else None,
+        ends_transaction=fault is Fault.SERIALIZATION,
+        commit_unknown=state.startswith(_UNKNOWN_COMMIT),
+        remedy=_NO_DATABASE if state == "3D000" else None,
+    )
+
+
+def _without_state(error: BaseException) -> Failure:
+    text = str(error)
+    if _MISSING_DATABASE.search(text):
+        return Failure(fault=Fault.CONNECTION, remedy=_NO_DATABASE)
+    for pattern, fault in _TEXTS:
+        if pattern.search(text):
+            return Failure(fault=fault)
+    if isinstance(error, psycopg.OperationalError):
+        return Failure(fault=Fault.CONNECTION, commit_unknown=True)
+    if isinstance(error, psycopg.DataError):
+        return Failure(fault=Fault.DATA)
+    if isinstance(error, psycopg.ProgrammingError | psycopg.NotSupportedError):
+        return Failure(fault=Fault.STATEMENT)
+    if "closed" in text or isinstance(error.__cause__, OSError):
+        return Failure(fault=Fault.CONNECTION, commit_unknown=True)
+    return Failure(fault=Fault.OTHER, commit_unknown=isinstance(error.__cause__, TimeoutError))
+
+
+def _constraint(error: BaseException) -> str | None:
+    """The constraint's name; for NOT NULL, which has none before PostgreSQL 18, ``table.column``."""
+    source: Any = error.diag if isinstance(error, psycopg.Error) else error.__cause__
+    name: str | None = getattr(source, "constraint_name", None)
+    table, column = getattr(source, "table_name", None), getattr(source, "column_name", None)
+    return name or (f"{table}.{column}" if table and column else None)
