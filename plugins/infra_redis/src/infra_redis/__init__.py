@@ -1,0 +1,27 @@
+"""Redis. Descriptors only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from infra.plugin import Provider, hookimpl
+
+
+@hookimpl
+def infra_cache() -> Sequence[Provider]:
+    """A cache on a Redis server."""
+    return [
+        Provider(
+            name="redis",
+            summary="cache on a Redis server, with locks and rate limits",
+            settings="infra_redis.settings:RedisCacheSettings",
+            open="infra_redis.cache.opening:open_driver",
+            open_async="infra_redis.cache.opening:open_driver_async",
+            schemes=("redis", "rediss"),
+            modules=("redis",),
+            selects={"url": ("REDIS_URL",), "host": ("REDIS_HOST",)},
+            fills={"port": ("REDIS_PORT",), "password": ("REDIS_PASSWORD",)},
+            telemetry_system="redis",
+            docs="docs/providers/redis-cache.md",
+        )
+    ]

@@ -1,0 +1,119 @@
+# Generated from _async.py by tools/generate_sync.py: edit that file, then run `make sync`.
+"""The cache driver."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from redis import Redis, exceptions
+
+from infra.cache.gcra import decide
+from infra.cache.model import CacheFeature, CacheItem, Decision, SetMode
+from infra.plugin import ErrorCode
+from infra_redis.cache import scripts
+from infra_redis.cache.scripts import Script
+from infra_redis.connections import Connections, pack
+from infra_redis.faults import classify
+
+_FENCE: Final = "infra@fence"
+_MODES: Final[dict[SetMode, tuple[str, ...]]] = {SetMode.SET: (), SetMode.ADD: ("NX",), SetMode.REPLACE: ("XX",)}
+
+
+class RedisCacheDriver:
+    """A cache on one Redis server.
+
+    Args:
+        connections: The way to the server.
+        client: What `unwrap` hands out; it has connections of its own.
+    """
+
+    features = frozenset(set(CacheFeature) - {CacheFeature.BOUNDED})
+
+    def __init__(self, connections: Connections, client: Redis) -> None:
+        self._client = client
+        self._connections = connections
+        self._exchange = connections.exchange
+        self._known = False
+
+    def get_many(self, keys: Sequence[str], timeout: float) -> list[bytes | None]:
+        return (self._exchange(pack(("MGET", *keys)), 1, timeout))[0]
+
+    def set_many(self, items: Sequence[CacheItem], mode: SetMode, timeout: float) -> list[bool]:
+        when = _MODES[mode]
+        packed = [
+            pack(("SET", key, value, *when) if ttl_ms is None else ("SET", key, value, "PX", ttl_ms, *when)) for key, value, ttl_ms in items
+        ]
+        return [reply is not None for reply in self._exchange(b"".join(packed), len(packed), timeout)]
+
+    def delete_many(self, keys: Sequence[str], timeout: float) -> list[bool]:
+        packed = [pack(("UNLINK", key)) for key in keys]
+        return [reply == 1 for reply in self._exchange(b"".join(packed), len(packed), timeout)]
+
+    def incr(self, key: str, by: int, ttl_ms: int | None, timeout: float) -> int:
+        if ttl_ms is None:
+            return (self._exchange(pack(("INCRBY", key, by)), 1, timeout))[0]
+        return int(self._run(scripts.INCR, (key,), (by, ttl_ms), timeout))
+
+    def cas(self, key: str, expected: bytes | None, value: bytes, ttl_ms: int | None, timeout: float) -> bool:
+        if expected is None:
+            return (self.set_many((CacheItem(key, value, ttl_ms),), SetMode.ADD, timeout))[0]
+        return self._run(scripts.CAS, (key,), (expected, value, "" if ttl_ms is None else ttl_ms), timeout) == 1
+
+    def touch(self, key: str, ttl_ms: int | None, timeout: float) -> bool:
+        if ttl_ms is not None:
+            return (self._exchange(pack(("PEXPIRE", key, ttl_ms)), 1, timeout))[0] == 1
+        packed = pack(("PERSIST", key)) + pack(("EXISTS", key))
+        return (self._exchange(packed, 2, timeout))[1] == 1
+
+    def ttl(self, key: str, timeout: float) -> int | None:
+        left: int = (self._exchange(pack(("PTTL", key)), 1, timeout))[0]
+        return None if left == -2 else left
+
+    def lock_acquire(self, name: str, token: str, ttl_ms: int, timeout: float) -> int | None:
+        fence = self._run(scripts.LOCK_ACQUIRE, (name, _FENCE), (token, ttl_ms), timeout)
+        return None if fence is None else int(fence)
+
+    def lock_extend(self, name: str, token: str, ttl_ms: int, timeout: float) -> bool:
+        return self._run(scripts.LOCK_EXTEND, (name,), (token, ttl_ms), timeout) == 1
+
+    def lock_release(self, name: str, token: str, timeout: float) -> bool:
+        return self._run(scripts.LOCK_RELEASE, (name,), (token,), timeout) == 1
+
+    def gcra(self, key: str, interval_ms: float, burst: int, cost: int, timeout: float) -> Decision:
+        stored, now = self._run(scripts.GCRA, (key,), (repr(interval_ms), burst, cost), timeout)
+        return decide(None if stored is None else float(stored), float(now), interval_ms, burst, cost)[1]
+
+    def ping(self, timeout: float) -> None:
+        """Ask for a sign of life; the first time also whether it is a cluster, where the keys of one call live on several servers."""
+        timeout *= 0.95  # to say what was not answered, before the caller's own timeout says less
+        if self._known:
+            self._exchange(pack(("PING",)), 1, timeout)
+            return
+        try:
+            (about,) = self._exchange(pack(("INFO", "cluster")), 1, timeout)
+        except exceptions.NoPermissionError:
+            about = b""
+        if b"cluster_enabled:1" in about:
+            raise exceptions.RedisClusterException("the server is a node of a cluster, which this cache cannot use: name a single server")
+        self._known = True
+
+    def close(self, timeout: float) -> None:
+        """Close all connections."""
+        self._connections.close(timeout)
+        self._client.close()
+
+    def classify(self, error: BaseException) -> ErrorCode | None:
+        """What an exception of redis-py stands for."""
+        return classify(error)
+
+    def unwrap(self) -> Sequence[object]:
+        """A client of redis-py on the same server."""
+        return (self._client,)
+
+    def _run(self, script: Script, keys: tuple[str, ...], arguments: tuple[str | int | bytes, ...], timeout: float) -> Any:
+        call = (len(keys), *keys, *arguments)
+        try:
+            return (self._exchange(pack(("EVALSHA", script.digest, *call)), 1, timeout))[0]
+        except exceptions.NoScriptError:  # a new server, or one whose scripts were flushed; nothing was run
+            return (self._exchange(pack(("EVAL", script.source, *call)), 1, timeout))[0]

@@ -1,0 +1,49 @@
+"""What redis-py's exceptions, and the server's error replies, stand for."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from redis import exceptions
+
+from infra.plugin import ErrorCode
+
+# The first that fits counts: redis-py derives authentication errors from connection errors.
+_TYPES: Final[tuple[tuple[type[Exception], ErrorCode], ...]] = (
+    (exceptions.AuthenticationError, ErrorCode.UNAUTHENTICATED),
+    (exceptions.AuthenticationWrongNumberOfArgsError, ErrorCode.UNAUTHENTICATED),
+    (exceptions.AuthorizationError, ErrorCode.PERMISSION_DENIED),
+    (exceptions.NoPermissionError, ErrorCode.PERMISSION_DENIED),
+    (exceptions.TimeoutError, ErrorCode.TIMEOUT),
+    (exceptions.ConnectionError, ErrorCode.UNAVAILABLE),
+    (exceptions.RedisClusterException, ErrorCode.CONFIGURATION),
+    (exceptions.AskError, ErrorCode.CONFIGURATION),  # and MOVED, which only a cluster says
+    (exceptions.ClusterCrossSlotError, ErrorCode.CONFIGURATION),
+    (exceptions.ClusterDownError, ErrorCode.UNAVAILABLE),  # and MASTERDOWN
+    (exceptions.ReadOnlyError, ErrorCode.UNAVAILABLE),  # a replica, after a failover
+    (exceptions.OutOfMemoryError, ErrorCode.UNAVAILABLE),
+    (exceptions.DataError, ErrorCode.INVALID_ARGUMENT),
+)
+#: What is in replies for which redis-py has no type; where a script failed, servers before 7 put its name first.
+_WORDS: Final[tuple[tuple[str, ErrorCode], ...]] = (
+    ("NOAUTH", ErrorCode.UNAUTHENTICATED),
+    ("WRONGPASS", ErrorCode.UNAUTHENTICATED),
+    ("WRONGTYPE", ErrorCode.INVALID_ARGUMENT),
+    ("value is not an integer", ErrorCode.INVALID_ARGUMENT),
+    ("increment or decrement would overflow", ErrorCode.INVALID_ARGUMENT),
+    ("DB index is out of range", ErrorCode.CONFIGURATION),
+    ("BUSY ", ErrorCode.UNAVAILABLE),
+    ("MISCONF", ErrorCode.UNAVAILABLE),
+    ("NOREPLICAS", ErrorCode.UNAVAILABLE),
+)
+
+
+def classify(error: BaseException) -> ErrorCode | None:
+    """The code of an exception; None when it is not redis-py's."""
+    for kind, code in _TYPES:
+        if isinstance(error, kind):
+            return code
+    if isinstance(error, exceptions.ResponseError):
+        text = str(error)
+        return next((code for word, code in _WORDS if word in text), ErrorCode.INTERNAL)
+    return ErrorCode.INTERNAL if isinstance(error, exceptions.RedisError) else None
