@@ -1,0 +1,119 @@
+"""What looks after a queue: its numbers, its dead letters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import Future
+from typing import Any
+
+from pika import BasicProperties, spec
+from pika.channel import Channel
+
+from infra.queue.model import DeadLetter, Receipt
+from infra_rabbitmq.envelope import dead_letter, envelope, properties
+from infra_rabbitmq.errors import BrokerError
+from infra_rabbitmq.link import Link, Step
+from infra_rabbitmq.publisher import Outgoing, Publisher
+from infra_rabbitmq.topology import dead_queue
+
+Found = tuple[int, BasicProperties, bytes]
+_MOST = 1_000_000
+
+
+def ready(queue: str) -> Callable[[Channel], Generator[Step, Any, int]]:
+    """How many messages of `queue` are ready."""
+
+    def steps(channel: Channel) -> Generator[Step, Any, int]:
+        frame = yield lambda done: channel.queue_declare(queue, passive=True, callback=done)
+        return frame.method.message_count
+
+    return steps
+
+
+def purge(queue: str) -> Callable[[Channel], Generator[Step, Any, int]]:
+    """Delete what is ready; how many it was."""
+
+    def steps(channel: Channel) -> Generator[Step, Any, int]:
+        frame = yield lambda done: channel.queue_purge(queue, callback=done)
+        return frame.method.message_count
+
+    return steps
+
+
+def dead_letters(queue: str, most: int) -> Callable[[Channel], Generator[Step, Any, list[DeadLetter]]]:
+    """The oldest dead letters; they go back when the channel closes."""
+
+    def steps(channel: Channel) -> Generator[Step, Any, list[DeadLetter]]:
+        taken = yield from _take(channel, dead_queue(queue), most)
+        yield from _put_back(channel, len(taken))
+        return [dead_letter(found, body) for _, found, body in taken]
+
+    return steps
+
+
+def redrive(
+    link: Link, publisher: Publisher, queue: str, ids: Sequence[str] | None, most: int, timeout: float
+) -> Callable[[Channel], Generator[Step, Any, int]]:
+    """Publish dead letters as new messages, and delete those whose copy is confirmed."""
+
+    def steps(channel: Channel) -> Generator[Step, Any, int]:
+        wanted = None if ids is None else set(ids)
+        found = yield from _take(channel, dead_queue(queue), most if wanted is None else _MOST)
+        chosen: list[tuple[int, Outgoing]] = []
+        for tag, head, body in found:
+            message = envelope(head, body)
+            if (wanted is None or message.id in wanted) and len(chosen) < most:
+                chosen.append((tag, Outgoing(queue, message.id, properties(message), body)))
+        failure: BrokerError | None = None
+        moved = 0
+        if chosen:
+            sending = publisher.send([message for _, message in chosen], timeout)
+
+            def wait(done: Callable[[Any], None]) -> None:
+                def sent(future: Future[Any]) -> None:
+                    link.call(lambda: done(future.result()))
+
+                sending.add_done_callback(sent)
+
+            answers = yield wait
+            for (tag, _), answer in zip(chosen, answers, strict=True):
+                if isinstance(answer, Receipt):
+                    channel.basic_ack(tag)
+                    moved += 1
+                else:
+                    failure = answer.error
+        yield from _put_back(channel, len(found) - moved)
+        if failure is not None and not moved:
+            raise failure
+        return moved
+
+    return steps
+
+
+def _take(channel: Channel, queue: str, most: int) -> Generator[Step, Any, list[Found]]:
+    """Up to `most` messages from the head of `queue`, held by the channel."""
+    answer: list[Callable[[Any], None]] = []
+
+    def empty(_: object) -> None:
+        answer[-1](None)
+
+    channel.add_callback(empty, [spec.Basic.GetEmpty], one_shot=False)  # pyright: ignore[reportUnknownMemberType]
+    found: list[Found] = []
+    for _ in range(most):
+
+        def get(done: Callable[[Any], None]) -> None:
+            answer[:] = [done]
+            channel.basic_get(queue, lambda _, method, head, body: done((method.delivery_tag, head, body)))
+
+        one = yield get
+        if one is None:
+            break
+        found.append(one)
+    return found
+
+
+def _put_back(channel: Channel, count: int) -> Generator[Step, Any, None]:
+    """Return what the channel still holds, and wait until the broker has heard of it."""
+    if count:
+        channel.basic_nack(0, multiple=True, requeue=True)
+        yield lambda done: channel.basic_qos(prefetch_count=0, callback=done)

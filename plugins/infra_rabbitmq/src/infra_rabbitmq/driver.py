@@ -1,0 +1,434 @@
+# ruff: noqa: ARG002  (arguments of the contract that RabbitMQ has no use for)
+"""The queue drivers of RabbitMQ.
+
+Two connections, one for publishing and one for consuming, each with its I/O thread; what the broker holds back from publishers then holds
+nobody's settlements back. Callers hand a batch over with one callback and wait for one future, in a thread or in an event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from concurrent.futures import wait as wait_all
+from typing import Any, Final, TypeVar
+
+from infra.errors import ErrorCode
+from infra.plugin import OpenContext
+from infra.queue.errors import QueueError
+from infra.queue.model import (
+    Action,
+    DeadLetter,
+    Message,
+    QueueFeature,
+    QueueLimits,
+    QueueSpec,
+    QueueStats,
+    Receipt,
+    Received,
+    SendFailure,
+    Settled,
+)
+from infra_rabbitmq import administration, topology
+from infra_rabbitmq.errors import BrokerError, classify
+from infra_rabbitmq.link import Link, Procedure, settle_future
+from infra_rabbitmq.parameters import parameters_of, place_of
+from infra_rabbitmq.publisher import Answer, Publisher, outgoing
+from infra_rabbitmq.settings import RabbitMQQueueSettings
+from infra_rabbitmq.subscription import Subscription
+
+T = TypeVar("T")
+
+_CLASSIC: Final = frozenset({QueueFeature.EXTEND, QueueFeature.DURABLE, QueueFeature.SHARED, QueueFeature.DEAD_LETTERS, QueueFeature.PURGE})
+_SLACK: Final = 30.0  # seconds beyond its wait after which a receive that was never answered ends
+
+
+class _RabbitMQQueues:
+    """What both doors share: every method hands its work to an I/O thread and gives a future."""
+
+    def __init__(self, settings: RabbitMQQueueSettings, name: str) -> None:
+        quorum = settings.queue_type == "quorum"
+        self.features = frozenset(str(one) for one in (_CLASSIC | {QueueFeature.DELAY} if quorum else _CLASSIC))
+        self.limits = QueueLimits(
+            batch=500,
+            in_flight=2,
+            message_bytes=16 * 1024 * 1024,
+            batch_bytes=16 * 1024 * 1024,
+            delay=topology.LONGEST if quorum else None,
+        )
+        self._queue_type = settings.queue_type
+        self._specs: dict[str, QueueSpec] = {}
+        self._subscriptions: dict[str, Subscription] = {}
+        self._lock = threading.Lock()
+        self._closed = False
+        place = place_of(settings)
+        self._publisher = Publisher(
+            place, lambda: parameters_of(settings, f"{name} publish"), self._specs, settings.queue_type, settings.confirm_window
+        )
+        self._publishing = self._publisher.link
+        self._consuming = Link("consume", place, lambda: parameters_of(settings, f"{name} consume"), self._up, self._down)
+
+    def classify(self, error: BaseException) -> ErrorCode | None:
+        """See `infra_rabbitmq.errors`."""
+        return classify(error)
+
+    def unwrap(self) -> Sequence[object]:
+        """The connection for consuming, once something was received, else the one for publishing; use it in its own thread only."""
+        connection = self._consuming.connection or self._publishing.connection
+        return () if connection is None else (connection,)
+
+    def _up(self) -> None:
+        for subscription in list(self._subscriptions.values()):
+            subscription.up()
+
+    def _down(self, _error: BrokerError) -> None:
+        for subscription in list(self._subscriptions.values()):
+            subscription.down(ended=self._closed)
+
+    def _subscription(self, queue: str) -> Subscription:
+        found = self._subscriptions.get(queue)
+        if found is None:
+            with self._lock:
+                spec = self._specs.get(queue) or QueueSpec(name=queue, topology="none")
+                found = self._subscriptions.setdefault(queue, Subscription(spec, self._consuming, self._publisher, self._queue_type))
+        return found
+
+    @property
+    def _administrating(self) -> Link:
+        """The connection for consuming where there is one: the broker reads it even when it holds publishers back."""
+        return self._consuming if self._consuming.connection is not None else self._publishing
+
+    def _open(self) -> Future[None]:
+        return self._publishing.start()
+
+    def _ping(self) -> Future[None]:
+        return self._administrating.ask(_nothing)
+
+    def _declare(self, spec: QueueSpec) -> Future[None]:
+        future = self._publishing.ask(topology.declare(spec, self._queue_type))
+
+        def declared(future: Future[None]) -> None:
+            if not future.cancelled() and future.exception() is None:
+                self._specs[spec.name] = spec
+
+        future.add_done_callback(declared)
+        return future
+
+    def _send(self, queue: str, batch: Sequence[Message], timeout: float) -> Future[list[Answer]]:
+        return self._publisher.send([outgoing(queue, message) for message in batch], timeout)
+
+    def _receive(self, queue: str, most: int, wait: float) -> Future[list[Received]]:
+        subscription = self._subscription(queue)
+        future: Future[list[Received]] = Future()
+        self._consuming.start()
+        self._consuming.call(lambda: subscription.receive(most, wait, future))
+        return future
+
+    def _give_back(self, queue: str, future: Future[list[Received]]) -> None:
+        """Whoever waited for `future` is gone."""
+
+        def give_back(done: Future[list[Received]]) -> None:
+            if done.cancelled() or done.exception() is not None or not done.result():
+                return
+            received, subscription = done.result(), self._subscription(queue)
+            try:
+                self._consuming.call(lambda: subscription.give_back(received))
+            except BrokerError:
+                pass  # closed: the broker has taken them back itself
+
+        if not future.cancel():
+            future.add_done_callback(give_back)
+
+    def interrupt_now(self, queue: str) -> None:
+        """End the waiting receives of `queue`."""
+        subscription = self._subscriptions.get(queue)
+        if subscription is not None and self._consuming.started and not self._closed:
+            self._consuming.call(subscription.interrupt)
+
+    def _settle(self, queue: str, batch: Sequence[tuple[object, Action]]) -> Future[list[Settled | BaseException]]:
+        subscription = self._subscription(queue)
+        future: Future[list[Settled | BaseException]] = Future()
+        self._consuming.call(lambda: subscription.settle(batch, future))
+        return future
+
+    def _ready(self, queue: str) -> Future[int]:
+        return self._counted(queue, Subscription.count, administration.ready(queue))
+
+    def _dead(self, queue: str) -> Future[int]:
+        return self._administrating.ask(administration.ready(topology.dead_queue(queue)))
+
+    def _purge(self, queue: str, dead: bool) -> Future[int]:
+        if dead:
+            return self._administrating.ask(administration.purge(topology.dead_queue(queue)))
+        return self._counted(queue, Subscription.purge, administration.purge(queue))
+
+    def _counted(self, queue: str, ask: Callable[[Subscription, Future[int]], bool], otherwise: Procedure[int]) -> Future[int]:
+        """Ask the queue's subscription, which knows what is on its way to us, or where there is none the broker."""
+        subscription = self._subscriptions.get(queue)
+        if subscription is None or self._consuming.connection is None:
+            return self._administrating.ask(otherwise)
+        future: Future[int] = Future()
+
+        def start() -> None:
+            if not ask(subscription, future):
+                self._consuming.perform(otherwise, answer)
+
+        def answer(count: int | None, error: BrokerError | None) -> None:
+            settle_future(future, count, error)
+
+        self._consuming.call(start)
+        return future
+
+    def _stats(self, queue: str, ready: int, dead: int | None) -> QueueStats:
+        subscription = self._subscriptions.get(queue)
+        held = 0 if subscription is None else subscription.held
+        return QueueStats(ready=ready, delayed=None, in_flight=held, dead=dead, approximate=True)
+
+    def _dead_letters(self, queue: str, most: int) -> Future[list[DeadLetter]]:
+        return self._administrating.ask(administration.dead_letters(queue, most))
+
+    def _redrive(self, queue: str, ids: Sequence[str] | None, most: int, timeout: float) -> Future[int]:
+        link = self._administrating
+        return link.ask(administration.redrive(link, self._publisher, queue, ids, most, timeout))
+
+    def _close(self) -> list[Future[None]]:
+        if self._closed:
+            return []
+        self._closed = True
+        for subscription in self._subscriptions.values():
+            if self._consuming.started:
+                self._consuming.call(subscription.interrupt)
+        return [self._publishing.close(), self._consuming.close()]
+
+    def _abandon(self) -> None:
+        self._publishing.abandon()
+        self._consuming.abandon()
+
+
+def _nothing(_channel: object) -> Any:
+    """Opening a channel is a round trip."""
+    return
+    yield
+
+
+def _late(place: str, timeout: float) -> TimeoutError:
+    return TimeoutError(f"{place} did not answer within {timeout:g} s")
+
+
+class RabbitMQQueueDriver(_RabbitMQQueues):
+    """Blocking driver; the contracts are those of `infra.queue.driver.QueueDriver`."""
+
+    def open(self, timeout: float) -> None:
+        """Connect for publishing; consuming connects when something is received."""
+        self._wait(self._open(), timeout)
+
+    def _wait(self, future: Future[T], timeout: float) -> T:
+        try:
+            return future.result(timeout)
+        except FutureTimeoutError:
+            if future.done():
+                raise
+            future.cancel()
+            raise _late(self._publishing.place, timeout) from None
+
+    def ping(self, timeout: float) -> None:
+        """Open a channel."""
+        self._wait(self._ping(), timeout)
+
+    def close(self, timeout: float) -> None:
+        """Flush, end both connections and their threads."""
+        ending = self._close()
+        if wait_all(ending, timeout).not_done:
+            self._abandon()
+
+    def declare(self, spec: QueueSpec, timeout: float) -> None:
+        """Make `spec.name` usable."""
+        self._wait(self._declare(spec), timeout)
+
+    def send(self, queue: str, batch: Sequence[Message], timeout: float) -> Sequence[Receipt | SendFailure]:
+        """Publish all messages; returns when the broker has confirmed them."""
+        return self._send(queue, batch, timeout).result(timeout + _SLACK)
+
+    def receive(self, queue: str, most: int, wait: float, lease: float) -> Sequence[Received]:
+        """Take messages."""
+        future = self._receive(queue, most, wait)
+        try:
+            return future.result(wait + _SLACK)
+        except BaseException:
+            self._give_back(queue, future)
+            raise
+
+    def interrupt(self, queue: str) -> None:
+        """End the waiting receives."""
+        self.interrupt_now(queue)
+
+    def settle(self, queue: str, batch: Sequence[tuple[object, Action]], timeout: float) -> Sequence[Settled | BaseException]:
+        """Settle deliveries."""
+        return self._wait(self._settle(queue, batch), timeout)
+
+    def stats(self, queue: str, timeout: float) -> QueueStats:
+        """Numbers of messages now; of those in flight, this connection's."""
+        until = time.monotonic() + timeout
+        ready = self._wait(self._ready(queue), timeout)
+        try:
+            dead = self._wait(self._dead(queue), max(0.001, until - time.monotonic()))
+        except BrokerError as error:
+            if error.code is not ErrorCode.NOT_FOUND:
+                raise
+            dead = None
+        return self._stats(queue, ready, dead)
+
+    def peek(self, queue: str, most: int, timeout: float) -> Sequence[Message]:
+        """Not a feature: looking counts as delivering."""
+        raise BrokerError("a look at the queue would count as a delivery", ErrorCode.UNSUPPORTED)
+
+    def dead_letters(self, queue: str, most: int, timeout: float) -> Sequence[DeadLetter]:
+        """The oldest dead letters."""
+        return self._wait(self._dead_letters(queue, most), timeout)
+
+    def redrive(self, queue: str, ids: Sequence[str] | None, most: int, timeout: float) -> int:
+        """Put dead letters back as new."""
+        return self._wait(self._redrive(queue, ids, most, timeout), timeout)
+
+    def purge(self, queue: str, dead: bool, timeout: float) -> int:
+        """Delete messages or dead letters."""
+        return self._wait(self._purge(queue, dead), timeout)
+
+
+class AsyncRabbitMQQueueDriver(_RabbitMQQueues):
+    """Asyncio driver, by futures of the I/O threads; the contracts are those of `infra.queue.driver.AsyncQueueDriver`."""
+
+    async def open(self, timeout: float) -> None:
+        """Connect for publishing; consuming connects when something is received."""
+        await self._wait(self._open(), timeout)
+
+    async def _wait(self, future: Future[T], timeout: float) -> T:
+        scope = asyncio.timeout(timeout)
+        try:
+            async with scope:
+                return await asyncio.wrap_future(future)
+        except TimeoutError:
+            if not scope.expired():
+                raise
+            raise _late(self._publishing.place, timeout) from None
+
+    async def ping(self, timeout: float) -> None:
+        """Open a channel."""
+        await self._wait(self._ping(), timeout)
+
+    async def close(self, timeout: float) -> None:
+        """Flush, end both connections and their threads."""
+        ending = self._close()
+        try:
+            async with asyncio.timeout(timeout):
+                for future in ending:
+                    await asyncio.wrap_future(future)
+        except TimeoutError:
+            self._abandon()
+
+    async def declare(self, spec: QueueSpec, timeout: float) -> None:
+        """Make `spec.name` usable."""
+        await self._wait(self._declare(spec), timeout)
+
+    async def send(self, queue: str, batch: Sequence[Message], timeout: float) -> Sequence[Receipt | SendFailure]:
+        """Publish all messages; returns when the broker has confirmed them."""
+        return await asyncio.wrap_future(self._send(queue, batch, timeout))
+
+    async def receive(self, queue: str, most: int, wait: float, lease: float) -> Sequence[Received]:
+        """Take messages; what comes for a receive that was cancelled goes to the next one, or back."""
+        future = self._receive(queue, most, wait)
+        try:
+            return await asyncio.wrap_future(future)
+        except asyncio.CancelledError:
+            self._give_back(queue, future)
+            raise
+
+    async def interrupt(self, queue: str) -> None:
+        """End the waiting receives."""
+        self.interrupt_now(queue)
+
+    async def settle(self, queue: str, batch: Sequence[tuple[object, Action]], timeout: float) -> Sequence[Settled | BaseException]:
+        """Settle deliveries."""
+        return await self._wait(self._settle(queue, batch), timeout)
+
+    async def stats(self, queue: str, timeout: float) -> QueueStats:
+        """Numbers of messages now; of those in flight, this connection's."""
+        ready = await self._wait(self._ready(queue), timeout)
+        try:
+            dead = await self._wait(self._dead(queue), timeout)
+        except BrokerError as error:
+            if error.code is not ErrorCode.NOT_FOUND:
+                raise
+            dead = None
+        return self._stats(queue, ready, dead)
+
+    async def peek(self, queue: str, most: int, timeout: float) -> Sequence[Message]:
+        """Not a feature: looking counts as delivering."""
+        raise BrokerError("a look at the queue would count as a delivery", ErrorCode.UNSUPPORTED)
+
+    async def dead_letters(self, queue: str, most: int, timeout: float) -> Sequence[DeadLetter]:
+        """The oldest dead letters."""
+        return await self._wait(self._dead_letters(queue, most), timeout)
+
+    async def redrive(self, queue: str, ids: Sequence[str] | None, most: int, timeout: float) -> int:
+        """Put dead letters back as new."""
+        return await self._wait(self._redrive(queue, ids, most, timeout), timeout)
+
+    async def purge(self, queue: str, dead: bool, timeout: float) -> int:
+        """Delete messages or dead letters."""
+        return await self._wait(self._purge(queue, dead), timeout)
+
+
+def _quiet() -> None:
+    """Leave it to us to say what failed: pika logs every failed connection as up to seven errors. A level that the host set stays."""
+    logger = logging.getLogger("pika")
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.CRITICAL)
+
+
+def _not_open(error: BrokerError, context: OpenContext) -> QueueError:
+    remedies = {
+        ErrorCode.UNAUTHENTICATED: f"check username and password (`infra explain {context.resource}` says where they come from)",
+        ErrorCode.CONFIGURATION: "check the virtual host, and that the account may use it",
+        ErrorCode.UNAVAILABLE: "check that the broker runs, and that host, port and TLS are right",
+    }
+    return QueueError(
+        context.redact(str(error)),
+        code=error.code,
+        resource=context.resource,
+        provider=context.provider,
+        operation="open",
+        remedy=remedies.get(error.code),
+    )
+
+
+def open_driver(settings: RabbitMQQueueSettings, context: OpenContext) -> RabbitMQQueueDriver:
+    """The blocking driver."""
+    _quiet()
+    driver = RabbitMQQueueDriver(settings, context.resource)
+    try:
+        driver.open(settings.open_timeout)
+    except BaseException as error:
+        driver.close(1.0)
+        if isinstance(error, BrokerError):
+            raise _not_open(error, context) from error
+        raise
+    return driver
+
+
+async def open_driver_async(settings: RabbitMQQueueSettings, context: OpenContext) -> AsyncRabbitMQQueueDriver:
+    """The asyncio driver."""
+    _quiet()
+    driver = AsyncRabbitMQQueueDriver(settings, context.resource)
+    try:
+        await driver.open(settings.open_timeout)
+    except BaseException as error:
+        await driver.close(1.0)
+        if isinstance(error, BrokerError):
+            raise _not_open(error, context) from error
+        raise
+    return driver

@@ -1,0 +1,114 @@
+"""Queues, dead-letter queues and the ladder of delays.
+
+For a queue ``jobs`` there are the exchange ``infra.dead`` and the queue ``jobs.dead``: whatever the broker itself gives up goes there,
+and what a handler gives up too. The ladder serves all queues of a virtual host. A delayed message carries its delay as binary digits in
+the routing key; each rung holds it for its time when its digit is 1, and passes it on when it is 0. So every queue of the ladder has one
+time to live for all its messages, and none waits behind another's longer delay.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator
+from typing import Any, Final
+
+from pika.channel import Channel
+
+from infra.errors import ErrorCode
+from infra.queue.model import QueueSpec
+from infra_rabbitmq.errors import BrokerError
+from infra_rabbitmq.link import Step
+
+DEAD_EXCHANGE: Final = "infra.dead"
+RUNGS: Final = 20
+UNIT: Final = 0.1  # seconds that the lowest rung holds a message
+LONGEST: Final = UNIT * (2**RUNGS - 1)
+_LADDER: Final = "infra.delay"
+_ARRIVED: Final = "infra.delay.arrived"
+_READY: Final = "infra.delay.ready"  # made last: where it is, the ladder is whole
+_LONGEST_NAME: Final = 200  # bytes; the routing key, of 255 bytes, also holds the digits
+_UNLIMITED: Final = 2**31 - 1
+
+_SAFE: Final[dict[str, Any]] = {"x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish"}
+
+
+def dead_queue(queue: str) -> str:
+    """Where the dead letters of `queue` are."""
+    return f"{queue}.dead"
+
+
+def declare(spec: QueueSpec, queue_type: str) -> Callable[[Channel], Generator[Step, Any, None]]:
+    """Make sure of a queue, in the way that its specification says."""
+
+    def steps(channel: Channel) -> Generator[Step, Any, None]:
+        name = spec.name
+        if len(name.encode()) > _LONGEST_NAME:
+            raise BrokerError(f"a queue's name may have {_LONGEST_NAME} bytes", ErrorCode.INVALID_ARGUMENT)
+        if spec.topology == "none":
+            return
+        if spec.topology == "check":
+            yield lambda done: channel.queue_declare(name, passive=True, callback=done)
+            return
+        arguments: dict[str, Any] = {
+            "x-queue-type": queue_type,
+            "x-dead-letter-exchange": DEAD_EXCHANGE,
+            "x-dead-letter-routing-key": name,
+        }
+        dead: dict[str, Any] = {"x-queue-type": queue_type}
+        if queue_type == "quorum":
+            arguments |= _SAFE
+            dead["x-delivery-limit"] = _UNLIMITED  # looking at dead letters counts as delivering them
+        yield lambda done: channel.exchange_declare(DEAD_EXCHANGE, "direct", durable=True, callback=done)
+        yield lambda done: channel.queue_declare(dead_queue(name), durable=True, arguments=dead, callback=done)
+        yield lambda done: channel.queue_bind(dead_queue(name), DEAD_EXCHANGE, name, callback=done)
+        yield lambda done: channel.queue_declare(name, durable=True, arguments=arguments, callback=done)
+
+    return steps
+
+
+def ladder(channel: Channel) -> Generator[Step, Any, None]:
+    """Make the ladder."""
+    yield lambda done: channel.exchange_declare(_ARRIVED, "topic", durable=True, callback=done)
+    for rung in range(RUNGS):
+        name, below, before = _exchange(rung), _exchange(rung - 1), "*." * (RUNGS - 1 - rung)
+        arguments = {"x-queue-type": "quorum", "x-message-ttl": round(UNIT * 1000) * 2**rung, "x-dead-letter-exchange": below, **_SAFE}
+        yield from _rung(channel, name, below, before, arguments)
+    yield lambda done: channel.exchange_declare(_READY, "direct", durable=True, callback=done)
+
+
+def _rung(channel: Channel, name: str, below: str, before: str, arguments: dict[str, Any]) -> Generator[Step, Any, None]:
+    yield lambda done: channel.exchange_declare(name, "topic", durable=True, callback=done)
+    yield lambda done: channel.queue_declare(name, durable=True, arguments=arguments, callback=done)
+    yield lambda done: channel.queue_bind(name, name, f"{before}1.#", callback=done)
+    yield lambda done: channel.exchange_bind(below, name, f"{before}0.#", callback=done)
+
+
+def ladder_is_there(channel: Channel) -> Generator[Step, Any, None]:
+    """Fails when there is no ladder."""
+    yield lambda done: channel.exchange_declare(_READY, passive=True, callback=done)
+
+
+def lead_to(queue: str) -> Callable[[Channel], Generator[Step, Any, None]]:
+    """Bind `queue` to the end of the ladder."""
+
+    def steps(channel: Channel) -> Generator[Step, Any, None]:
+        yield lambda done: channel.queue_bind(queue, _ARRIVED, "*." * RUNGS + _word(queue), callback=done)
+
+    return steps
+
+
+def route(queue: str, delay: float) -> tuple[str, str]:
+    """Exchange and routing key for a message to `queue` after `delay` seconds, `LONGEST` at most."""
+    units = math.ceil(min(delay, LONGEST) / UNIT - 1e-9)
+    if units <= 0:
+        return "", queue
+    return _exchange(units.bit_length() - 1), f"{'.'.join(f'{units:0{RUNGS}b}')}.{_word(queue)}"
+
+
+def _exchange(rung: int) -> str:
+    return _ARRIVED if rung < 0 else f"{_LADDER}.{rung}"
+
+
+def _word(queue: str) -> str:
+    """A queue's name in a pattern, where * and # would stand for others."""
+    return queue.replace("%", "%25").replace("*", "%2A").replace("#", "%23")
