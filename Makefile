@@ -1,4 +1,5 @@
 # make demo       set up and run the main job on embedded providers: no server, no key
+# make demo-servers  the same job on private servers: ARGS="--with mariadb,sqs" for others, ARGS=--help for more
 # make test       set up and run the whole suite; says which servers it used
 # make services   install the servers that the tests use, where they are missing
 # make check      lint, types, generated code, layers
@@ -12,7 +13,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench check sync docs services build pin clean
+.PHONY: help demo demo-servers test bench check sync docs services build pin clean
 
 # Nothing of the caller's Python gets in.
 unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP VIRTUAL_ENV
@@ -40,6 +41,9 @@ $(VENV)/.bench: constraints.txt pyproject.toml tools/setup_venv.py $(MEMBERS)
 
 demo: $(VENV)/.demo
 	@$(VENV)/bin/infra demo $(ARGS)
+
+demo-servers: $(VENV)/.ready
+	@$(PYTHON) tools/demo_servers.py $(ARGS)
 
 test: $(VENV)/.ready
 	@$(PYTHON) -m pytest -n $(JOBS) --maxprocesses 4 $(ARGS)

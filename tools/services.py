@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,9 +21,9 @@ ROOT = Path(__file__).resolve().parent.parent
 POLICY = Path("/usr/sbin/policy-rc.d")
 
 
-def missing() -> list[type[Server]]:
-    """The servers that cannot be started here."""
-    return [kind for kind in SERVERS if not kind.available()]
+def missing(kinds: Sequence[type[Server]]) -> list[type[Server]]:
+    """Those of these servers that cannot be started here."""
+    return [kind for kind in kinds if not kind.available()]
 
 
 @contextmanager
@@ -67,21 +67,30 @@ def install_aimock() -> None:
     subprocess.run(command, cwd=folder, check=True)
 
 
+def install(kinds: Sequence[type[Server]]) -> list[type[Server]]:
+    """Install what is missing of these servers, where that can be done; gives what is missing still."""
+    packages = [kind.remedy for kind in missing(kinds) if kind.packaged]
+    if AimockServer in missing(kinds):
+        packages += [name for name, program in (("nodejs", "node"), ("npm", "npm")) if not shutil.which(program)]
+    try:
+        if packages and os.geteuid() == 0 and shutil.which("apt-get"):
+            print("installing " + ", ".join(packages), flush=True)
+            install_packages(packages)
+        if AimockServer in missing(kinds) and shutil.which("npm"):
+            print(f"installing {PACKAGE}", flush=True)
+            install_aimock()
+    except subprocess.CalledProcessError as error:
+        print(f"failed: {' '.join(error.cmd)}", flush=True)  # it has said why
+    return missing(kinds)
+
+
 def main() -> None:
     """Install what is missing, then print the table."""
-    packages = [kind.remedy for kind in missing() if kind.packaged]
-    if AimockServer in missing():
-        packages += [name for name, program in (("nodejs", "node"), ("npm", "npm")) if not shutil.which(program)]
-    if packages and os.geteuid() == 0 and shutil.which("apt-get"):
-        print("installing " + ", ".join(packages), flush=True)
-        install_packages(packages)
-    if AimockServer in missing() and shutil.which("npm"):
-        print(f"installing {PACKAGE}", flush=True)
-        install_aimock()
+    left = install(SERVERS)
     for kind in SERVERS:
         found = kind.available()
         print(f"  {kind.name:<10} {found.version or f'missing: {found.reason}; install {found.remedy}'}")
-    if missing():
+    if left:
         raise SystemExit("install what is missing with this machine's package manager, then run `make services` again")
 
 

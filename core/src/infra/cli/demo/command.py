@@ -42,7 +42,7 @@ def demo(session: Session, path: Path | None, workers: int, limit: int | None, d
     folder = (data or session.root / ".infra" / "demo").resolve()
     settings = settings_for(session.kernel, folder)
     session.configure(settings)
-    again = _command(path, workers, limit, data)
+    again = _command(session.root, path, workers, limit, data)
     found = session.run(lambda services: _run(session, services, source, documents, workers, limit, slow, folder, again))
     if session.json:
         session.answer(found)
@@ -92,9 +92,10 @@ async def _run(
     return await report(place, course)
 
 
-def _command(path: Path | None, workers: int, limit: int | None, data: Path | None) -> str:
+def _command(root: Path, path: Path | None, workers: int, limit: int | None, data: Path | None) -> str:
     """The command line that goes on with this run."""
     parts = ["infra", "demo", *([str(path)] if path else [])]
+    parts += ["--root", str(root)] if root.resolve() != Path.cwd() else []
     parts += ["--workers", str(workers)] if workers > 1 else []
     parts += ["--limit", str(limit)] if limit else []
     parts += ["--data", str(data)] if data else []
