@@ -18,12 +18,40 @@ from typing import Any, Final, NoReturn, Protocol, cast
 import hiredis
 from redis import exceptions
 
+from infra_redis.scripting import Script
+
 #: One command, name and arguments, as bytes. (The stub of hiredis knows commands of one word only.)
 pack: Final = cast("Callable[[tuple[str | int | bytes, ...]], bytes]", cast(Any, hiredis).pack_command)
 
 
+class Sending:
+    """Follows one exchange, for callers who must know how far it came.
+
+    Attributes:
+        begun: Whether anything may have reached the server.
+    """
+
+    __slots__ = ("begun",)
+
+    def __init__(self) -> None:
+        self.begun = False
+
+    def begin(self, connection: Connection | AsyncConnection) -> None:  # noqa: ARG002  (for subclasses)
+        """Called with a connected connection before the first byte."""
+        self.begun = True
+
+    def end(self) -> None:
+        """Called after the last reply, before others may use the connection."""
+
+
 class Connection(Protocol):
     """What is used of redis-py's blocking connections. A new one connects, and gives its credentials, when it first sends."""
+
+    _sock: Any  # to wake whoever reads from it
+
+    def connect(self) -> None:
+        """Connect, unless it is connected."""
+        ...
 
     def send_packed_command(self, command: Sequence[bytes], check_health: bool = True) -> None:
         """Send."""
@@ -50,6 +78,10 @@ class AsyncConnection(Protocol):
     """What is used of redis-py's asyncio connections."""
 
     _writer: Any  # its ``can_read`` overlooks a connection that was reset
+
+    async def connect(self) -> None:
+        """As in `Connection`."""
+        ...
 
     async def send_packed_command(self, command: Sequence[bytes], check_health: bool = True) -> None:
         """As in `Connection`."""
@@ -98,7 +130,7 @@ class Connections:
         self._closing = threading.Lock()
         self._closed = False
 
-    def exchange(self, data: bytes, count: int, timeout: float) -> list[Any]:
+    def exchange(self, data: bytes, count: int, timeout: float, sending: Sending | None = None) -> list[Any]:
         """Send `data` and read `count` replies, waiting at most `timeout` seconds for a free connection and for the server together.
 
         Raises:
@@ -113,6 +145,9 @@ class Connections:
             wire = self._take(timeout)
             connection = wire.connection
             try:
+                if sending is not None:
+                    connection.connect()
+                    sending.begin(connection)
                 connection.send_packed_command((data,), check_health=False)
                 replies: list[Any] = []
                 failure: exceptions.ResponseError | None = None
@@ -121,6 +156,8 @@ class Connections:
                         replies.append(connection.read_response())
                     except exceptions.ResponseError as error:
                         failure = failure or error
+                if sending is not None:
+                    sending.end()
             except BaseException:
                 connection.disconnect()
                 raise
@@ -132,6 +169,21 @@ class Connections:
         if failure is not None:
             raise failure
         return replies
+
+    def run(
+        self,
+        script: Script,
+        keys: Sequence[str],
+        arguments: Sequence[str | int | bytes],
+        timeout: float,
+        sending: Sending | None = None,
+    ) -> Any:
+        """The reply of a script; `exchange` says what is raised."""
+        call = (len(keys), *keys, *arguments)
+        try:
+            return self.exchange(pack(("EVALSHA", script.digest, *call)), 1, timeout, sending)[0]
+        except exceptions.NoScriptError:  # a new server, or one whose scripts were flushed; nothing was run
+            return self.exchange(pack(("EVAL", script.source, *call)), 1, timeout, sending)[0]
 
     def close(self, timeout: float) -> None:  # noqa: ARG002  (closing a socket does not wait)
         """Close the idle connections; one that is in use closes after its exchange."""
@@ -185,7 +237,7 @@ class AsyncConnections:
         self._size = size
         self._closed = False
 
-    async def exchange(self, data: bytes, count: int, timeout: float) -> list[Any]:
+    async def exchange(self, data: bytes, count: int, timeout: float, sending: Sending | None = None) -> list[Any]:
         """As in `Connections`."""
         waiting = True
         try:
@@ -193,6 +245,9 @@ class AsyncConnections:
                 waiting = False
                 connection = await self._take()
                 try:
+                    if sending is not None:
+                        await connection.connect()
+                        sending.begin(connection)
                     await connection.send_packed_command((data,), check_health=False)
                     replies: list[Any] = []
                     failure: exceptions.ResponseError | None = None
@@ -201,6 +256,8 @@ class AsyncConnections:
                             replies.append(await connection.read_response())
                         except exceptions.ResponseError as error:
                             failure = failure or error
+                    if sending is not None:
+                        sending.end()
                 except BaseException:
                     await connection.disconnect(nowait=True)
                     raise
@@ -216,6 +273,21 @@ class AsyncConnections:
         if failure is not None:
             raise failure
         return replies
+
+    async def run(
+        self,
+        script: Script,
+        keys: Sequence[str],
+        arguments: Sequence[str | int | bytes],
+        timeout: float,
+        sending: Sending | None = None,
+    ) -> Any:
+        """As in `Connections`."""
+        call = (len(keys), *keys, *arguments)
+        try:
+            return (await self.exchange(pack(("EVALSHA", script.digest, *call)), 1, timeout, sending))[0]
+        except exceptions.NoScriptError:  # a new server, or one whose scripts were flushed; nothing was run
+            return (await self.exchange(pack(("EVAL", script.source, *call)), 1, timeout, sending))[0]
 
     async def close(self, timeout: float) -> None:
         """Close the idle connections within `timeout` seconds; one that is in use closes after its exchange."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from redis import exceptions
 
@@ -11,7 +11,6 @@ from infra.cache.gcra import decide
 from infra.cache.model import CacheFeature, CacheItem, Decision, SetMode
 from infra.plugin import ErrorCode
 from infra_redis.cache import scripts
-from infra_redis.cache.scripts import Script
 from infra_redis.connections import AsyncConnections, pack
 from infra_redis.faults import classify
 
@@ -39,6 +38,7 @@ class AsyncRedisCacheDriver:
         self._client = client
         self._connections = connections
         self._exchange = connections.exchange
+        self._run = connections.run
         self._known = False
 
     async def get_many(self, keys: Sequence[str], timeout: float) -> list[bytes | None]:
@@ -115,10 +115,3 @@ class AsyncRedisCacheDriver:
     def unwrap(self) -> Sequence[object]:
         """A client of redis-py on the same server."""
         return (self._client,)
-
-    async def _run(self, script: Script, keys: tuple[str, ...], arguments: tuple[str | int | bytes, ...], timeout: float) -> Any:
-        call = (len(keys), *keys, *arguments)
-        try:
-            return (await self._exchange(pack(("EVALSHA", script.digest, *call)), 1, timeout))[0]
-        except exceptions.NoScriptError:  # a new server, or one whose scripts were flushed; nothing was run
-            return (await self._exchange(pack(("EVAL", script.source, *call)), 1, timeout))[0]

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from redis import Redis, exceptions
 
@@ -12,7 +12,6 @@ from infra.cache.gcra import decide
 from infra.cache.model import CacheFeature, CacheItem, Decision, SetMode
 from infra.plugin import ErrorCode
 from infra_redis.cache import scripts
-from infra_redis.cache.scripts import Script
 from infra_redis.connections import Connections, pack
 from infra_redis.faults import classify
 
@@ -34,6 +33,7 @@ class RedisCacheDriver:
         self._client = client
         self._connections = connections
         self._exchange = connections.exchange
+        self._run = connections.run
         self._known = False
 
     def get_many(self, keys: Sequence[str], timeout: float) -> list[bytes | None]:
@@ -110,10 +110,3 @@ class RedisCacheDriver:
     def unwrap(self) -> Sequence[object]:
         """A client of redis-py on the same server."""
         return (self._client,)
-
-    def _run(self, script: Script, keys: tuple[str, ...], arguments: tuple[str | int | bytes, ...], timeout: float) -> Any:
-        call = (len(keys), *keys, *arguments)
-        try:
-            return (self._exchange(pack(("EVALSHA", script.digest, *call)), 1, timeout))[0]
-        except exceptions.NoScriptError:  # a new server, or one whose scripts were flushed; nothing was run
-            return (self._exchange(pack(("EVAL", script.source, *call)), 1, timeout))[0]

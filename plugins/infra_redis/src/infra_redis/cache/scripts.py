@@ -1,25 +1,10 @@
-"""What the server does in one step, in Lua. A script's time stands still while it runs."""
+"""What the server does for the cache in one step."""
 
 from __future__ import annotations
 
-import hashlib
 from typing import Final
 
-
-class Script:
-    """A Lua script, called by the digest of its source.
-
-    Attributes:
-        source: The source, for a server that does not know it yet.
-        digest: Its name on the server (EVALSHA).
-    """
-
-    __slots__ = ("digest", "source")
-
-    def __init__(self, source: str) -> None:
-        self.source = source.strip()
-        self.digest = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
-
+from infra_redis.scripting import Script
 
 #: KEYS: the counter. ARGV: by, TTL. The sum as text: a Lua number holds 53 bits.
 INCR: Final = Script("""
