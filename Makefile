@@ -1,14 +1,14 @@
-# make demo       set up and run the main job on embedded providers: no server, no key
-# make demo-servers  the same job on private servers: ARGS="--with mariadb,sqs" for others, ARGS=--help for more
-# make test       set up and run the whole suite; says which servers it used
-# make services   install the servers that the tests use, where they are missing
-# make check      lint, types, generated code, layers
-# make bench      this project, the raw SDKs and the peers side by side, into bench/results
-# make sync       write the blocking twins of the asyncio modules
-# make docs       write the manual's pages of the providers from their settings
-# make build      wheel and sdist of every distribution, into dist
-# make pin        write constraints.txt from the environment
-# make clean      delete everything that these made
+# make demo          set up and run the main job on embedded providers: no server, no key
+# make demo-servers  the same job on private servers, by settings alone; ARGS=--help names the choices
+# make test          set up and run the whole suite; says which servers it used
+# make services      install the servers that the tests use, where they are missing
+# make check         lint, types, generated code, layers
+# make bench         this project, the raw SDKs and the peers side by side, into bench/results
+# make sync          write the blocking twins of the asyncio modules
+# make docs          write the manual's pages of the providers from their settings
+# make build         wheel and sdist of every distribution, into dist
+# make pin           write constraints.txt from the environment
+# make clean         delete everything that these made
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c

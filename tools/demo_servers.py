@@ -2,8 +2,8 @@
 
     python tools/demo_servers.py [--with mariadb,sqs] [--keep] [arguments of infra demo]
 
-Missing servers are installed first where `make services` could. The servers listen on free ports of 127.0.0.1 with their data in a folder of
-their own, and end with this program, however it ends. The demo is the same program as ever; only the settings differ.
+Missing servers are installed first where `make services` could. The servers listen on free ports of 127.0.0.1, have their data in a
+folder of their own, and end with this program, however it ends. The demo is the same program as ever; only the settings differ.
 """
 
 from __future__ import annotations

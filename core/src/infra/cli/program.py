@@ -145,6 +145,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except InfraError as error:
         session.report(error)
+        if session.resume and not session.json:
+            session.note(session.resume)
         return CONFIGURATION if error.code is ErrorCode.CONFIGURATION else PROBLEM
     except Exception as error:
         session.report(error)

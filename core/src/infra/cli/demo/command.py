@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from infra.cli.session import OK, PROBLEM, Session, common
 if TYPE_CHECKING:
     from infra import AsyncInfra
     from infra.cli.demo.documents import Source
+    from infra.cli.demo.outage import Troubles
 
 
 @click.command()
@@ -36,6 +38,7 @@ def demo(session: Session, path: Path | None, workers: int, limit: int | None, d
     are configured. Nothing else of the project is touched.
     """
     from infra.cli.demo.documents import collect
+    from infra.cli.demo.outage import Troubles
     from infra.cli.demo.place import settings_for
 
     source, documents = collect(path, limit)
@@ -43,7 +46,9 @@ def demo(session: Session, path: Path | None, workers: int, limit: int | None, d
     settings = settings_for(session.kernel, folder)
     session.configure(settings)
     again = _command(session.root, path, workers, limit, data)
-    found = session.run(lambda services: _run(session, services, source, documents, workers, limit, slow, folder, again))
+    troubles = Troubles()
+    with nullcontext() if session.debug else troubles.instead_of_tracebacks():
+        found = session.run(lambda services: _run(session, services, source, documents, workers, limit, slow, folder, again, troubles))
     if session.json:
         session.answer(found)
     else:
@@ -63,7 +68,9 @@ async def _run(
     slow: float,
     folder: Path,
     again: str,
+    troubles: Troubles,
 ) -> dict[str, Any]:
+    from infra.cli.demo.outage import Outage
     from infra.cli.demo.place import Place
     from infra.cli.demo.report import report
     from infra.cli.demo.run import begin, finish, ingest, relaying, try_again, working
@@ -78,15 +85,15 @@ async def _run(
         session.note(f"{'going on with' if course.resumed else 'summarising'} {len(documents)} documents of {source}")
     arguments = [str(session.root.resolve()), str(folder), str(slow)]
     async with relaying(place) as relay, working(place, workers, slow, arguments) as pool:
-        if pool is not None:
-            await pool.ready()
+        await pool.ready()
         started = time.perf_counter()
         with Progress("uploading", len(documents)) as bar:
             await ingest(place, course.run_id, documents, relay, bar.advance)
         course.uploading = time.perf_counter() - started
         started = time.perf_counter()
         with Progress("summarising", len(documents)) as bar:
-            await finish(place, course, pool, bar.show)
+            outage = Outage(place, slow, lambda text: session.note(session.redact(text)), troubles)
+            await finish(place, course, pool, outage, bar.show)
         course.summarising = time.perf_counter() - started
     session.resume = None
     return await report(place, course)

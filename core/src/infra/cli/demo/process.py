@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
+import os
 import signal
 import sys
 from collections import Counter
@@ -17,6 +17,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from infra import AsyncInfra
+from infra.cli.demo.outage import Troubles
 from infra.cli.demo.place import Place, settings_for
 from infra.cli.demo.work import work
 from infra.errors import InfraError
@@ -52,10 +53,10 @@ async def _child(root: Path, data: Path, slow: float) -> Counter[str]:
 def main(arguments: Sequence[str]) -> int:
     """Run a worker until standard input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C reaches the parent too, which ends us in good order
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(process)d %(name)s: %(message)s")
     root, data, slow = arguments
     try:
-        calls = asyncio.run(_child(Path(root), Path(data), float(slow)))
+        with Troubles(lambda text: print(f"worker {os.getpid()}: {text}", file=sys.stderr)).instead_of_tracebacks():  # noqa: T201
+            calls = asyncio.run(_child(Path(root), Path(data), float(slow)))
     except InfraError as error:
         print(f"infra demo worker: {error}", file=sys.stderr)  # noqa: T201
         return 1

@@ -14,11 +14,13 @@ from uuid import UUID
 
 from infra.cli.demo.documents import Source
 from infra.cli.demo.model import NAME, Document, Documents, Run, Runs, Summaries, Task
+from infra.cli.demo.outage import Outage
 from infra.cli.demo.place import Place
 from infra.cli.demo.process import Workers
 from infra.cli.demo.work import work
 from infra.database import UniqueError, outbox
 from infra.database.outbox import AsyncRelay, RelayPolicy
+from infra.errors import InfraError
 from infra.queue import DeadLetter, QueueFeature
 from infra.runtime.aio import Stop
 
@@ -71,9 +73,12 @@ async def ingest(place: Place, run_id: UUID, sources: list[Source], relay: Async
                 relay.wake()
             uploaded()
 
-    async with asyncio.TaskGroup() as group:
-        for _ in range(_AT_ONCE):
-            group.create_task(some())
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(_AT_ONCE):
+                group.create_task(some())
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None
 
 
 async def _ingest(place: Place, run_id: UUID, source: Source) -> None:
@@ -103,8 +108,25 @@ async def relaying(place: Place) -> AsyncGenerator[AsyncRelay]:
         await task
 
 
+class Inside:
+    """The worker of this process, with what `Workers` have."""
+
+    restarts = 0
+
+    def __init__(self, task: asyncio.Task[None]) -> None:
+        self._task = task
+
+    async def ready(self) -> None:
+        """It is ready at once."""
+
+    def check(self) -> None:
+        """Raise what ended it."""
+        if self._task.done():
+            self._task.result()
+
+
 @asynccontextmanager
-async def working(place: Place, processes: int, slow: float, arguments: list[str]) -> AsyncGenerator[Workers | None]:
+async def working(place: Place, processes: int, slow: float, arguments: list[str]) -> AsyncGenerator[Workers | Inside]:
     """Workers, for the length of a block: in this process, or each in its own."""
     if processes > 1:
         async with Workers(processes, arguments, place.calls).running() as workers:
@@ -113,31 +135,39 @@ async def working(place: Place, processes: int, slow: float, arguments: list[str
     stop, abort = Stop(), Stop()
     task = asyncio.create_task(work(place, slow, stop, abort))
     try:
-        yield None
+        yield Inside(task)
     except BaseException:
         abort.set()
-        raise
-    finally:
         stop.set()
-        await task
+        await asyncio.wait([task])  # what ended the block is what to tell
+        raise
+    stop.set()
+    await task
 
 
-async def finish(place: Place, course: Course, workers: Workers | None, show: Callable[[int], None]) -> None:
+async def finish(place: Place, course: Course, workers: Workers | Inside, outage: Outage, show: Callable[[int], None]) -> None:
     """Wait until every document has its summary or was given up, and close the run."""
-    looked = 0.0
+    done, looked = 0, 0.0
     while True:
-        async with place.database.session(autocommit=True) as session:
-            done = await Summaries(session).count(run_id=course.run_id)
-        show(done + len(course.failed))
-        if done + len(course.failed) >= course.documents:
+        trouble: InfraError | None = None
+        try:
+            async with place.database.session(autocommit=True) as session:
+                done = await Summaries(session).count(run_id=course.run_id)
+            if time.monotonic() - looked > 1.0:
+                course.failed = [letter.reason for letter in await _dead(place, course.run_id)]
+                looked = time.monotonic()
+        except InfraError as error:
+            if not error.retryable:
+                raise
+            trouble = error
+        ended = done + len(course.failed)
+        show(ended)
+        if ended >= course.documents:
             break
-        if workers is not None:
-            workers.check()
-        if time.monotonic() - looked > 1.0:
-            looked = time.monotonic()
-            course.failed = [letter.reason for letter in await _dead(place, course.run_id)]
+        workers.check()
+        await outage.look(ended, trouble)
         await asyncio.sleep(_LOOK)
-    course.restarts = 0 if workers is None else workers.restarts
+    course.restarts = workers.restarts
     if not course.failed:
         async with place.database.session() as session:
             await Runs(session).update(course.run_id, finished_at=datetime.now(UTC))
