@@ -8,15 +8,19 @@ from infra_testing.harness import Harness
 
 class TestMemory(QueueConformance):
     harness = Harness("memory")
+    lease = tick = 0.3
 
 
 class TestAsyncMemory(AsyncQueueConformance):
     harness = Harness("memory")
+    lease = tick = 0.3
 
 
 class TestSQLite(QueueConformance):
     harness = Harness("sqlite")
+    lease = tick = 0.3
 
 
 class TestAsyncSQLite(AsyncQueueConformance):
     harness = Harness("sqlite")
+    lease = tick = 0.3

@@ -18,6 +18,7 @@ class BlockingOnly(Harness):
 
 class TestThreadedMemory(AsyncQueueConformance):
     harness: ClassVar[Harness] = BlockingOnly("memory")
+    lease = tick = 0.3
 
     async def test_cancelled_receives_do_not_use_up_the_threads(self, opened) -> None:
         queue = await opened(threads=2)

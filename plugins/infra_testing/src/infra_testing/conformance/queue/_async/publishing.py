@@ -11,7 +11,7 @@ from infra.errors import ClosedError, UnsupportedError
 from infra.queue import Message, PublishError, QueueFeature, QueueMissingError, Receipt
 from infra.queue.tracing import traceparent
 from infra.runtime.aio import Background, Stop, gather, sleep
-from infra_testing.conformance.queue._async.steps import AsyncQueueCases, eventually, nothing, receive_all
+from infra_testing.conformance.queue._async.steps import PATIENCE, AsyncQueueCases, eventually, nothing, receive_all
 from infra_testing.harness import Place
 
 
@@ -57,7 +57,7 @@ class AsyncPublishingCases(AsyncQueueCases):
         answers = await queue.publish_many(messages)
         assert [answer.id for answer in answers] == [message.id for message in messages]
         assert all(isinstance(answer, Receipt) and not answer.duplicate for answer in answers)
-        deliveries = await receive_all(queue, count, lease=60)
+        deliveries = await receive_all(queue, count, lease=600)
         assert sorted(int(delivery.body) for delivery in deliveries) == list(range(count))
         await gather(*[delivery.ack for delivery in deliveries], limit=50)
         assert await nothing(queue)
@@ -101,13 +101,13 @@ class AsyncPublishingCases(AsyncQueueCases):
         await queue.publish(b"soon", delay=timedelta(seconds=self.tick))
         due = datetime.now(UTC) + timedelta(seconds=self.tick)
         await queue.publish(b"next month", delay=timedelta(days=30))
-        (delivery,) = await receive_all(queue, 1)
-        assert delivery.body == b"now"
-        await delivery.ack()
-        (delivery,) = await receive_all(queue, 1)
-        assert delivery.body == b"soon"
-        assert datetime.now(UTC) >= due - timedelta(seconds=0.1)
-        await delivery.ack()
+        bodies: list[bytes] = []
+        while len(bodies) < 2:  # on a machine that stood still meanwhile, both are due
+            (delivery,) = await receive_all(queue, 1)
+            assert delivery.body == b"now" or datetime.now(UTC) >= due - timedelta(seconds=0.1)
+            bodies.append(delivery.body)
+            await delivery.ack()
+        assert sorted(bodies) == [b"now", b"soon"]
         assert await nothing(queue)
         stats = await queue.stats()
         assert stats.ready == 0
@@ -115,7 +115,7 @@ class AsyncPublishingCases(AsyncQueueCases):
 
     async def test_duplicates_are_dropped_within_the_window_only(self, opened: Any) -> None:
         """14"""
-        queue = await opened(dedup_window=2 * self.tick)
+        queue = await opened()
         if not queue.supports(QueueFeature.DEDUPLICATION):
             with pytest.raises(UnsupportedError, match="deduplication"):
                 await queue.publish(b"once", dedup_key="k")
@@ -130,10 +130,11 @@ class AsyncPublishingCases(AsyncQueueCases):
         for delivery in deliveries:
             await delivery.ack()
         assert (await queue.publish(b"settled, and still a duplicate", dedup_key="k")).duplicate
-        await sleep(2 * self.tick + 0.1)
-        assert not (await queue.publish(b"after", dedup_key="k")).duplicate
-        (delivery,) = await receive_all(queue, 1)
-        assert delivery.body == b"after"
+        queue = await opened(dedup_window=self.tick)
+        assert not (await queue.publish(b"first", dedup_key="m")).duplicate
+        await sleep(self.tick + 0.1)
+        assert not (await queue.publish(b"after", dedup_key="m")).duplicate
+        assert sorted(delivery.body for delivery in await receive_all(queue, 2)) == [b"after", b"first"]
 
     async def test_many_publish_at_once(self, opened: Any) -> None:
         """16"""
@@ -156,7 +157,7 @@ class AsyncPublishingCases(AsyncQueueCases):
         jobs = Background("publishers")
 
         async def publish(_stop: Stop) -> None:
-            for _ in range(10_000):
+            for _ in range(2_000):
                 try:
                     receipts.append(await queue.publish(b"x"))
                 except (ClosedError, PublishError):
@@ -166,8 +167,8 @@ class AsyncPublishingCases(AsyncQueueCases):
             jobs.start(publish, f"publisher-{number}")
         await eventually(lambda: len(receipts) > 20)
         await queue.close()
-        assert await jobs.stop(20)
-        found = {delivery.id for delivery in await receive_all(other, len(receipts), lease=60)}
+        assert await jobs.stop(PATIENCE)
+        found = {delivery.id for delivery in await receive_all(other, len(receipts), lease=600)}
         assert {receipt.id for receipt in receipts} <= found
         with pytest.raises(ClosedError):
             await queue.publish(b"late")

@@ -12,7 +12,7 @@ from infra.errors import ClosedError, UnsupportedError
 from infra.queue import Message, PublishError, QueueFeature, QueueMissingError, Receipt
 from infra.queue.tracing import traceparent
 from infra.runtime.threads import Background, Stop, gather, sleep
-from infra_testing.conformance.queue._sync.steps import QueueCases, eventually, nothing, receive_all
+from infra_testing.conformance.queue._sync.steps import PATIENCE, QueueCases, eventually, nothing, receive_all
 from infra_testing.harness import Place
 
 
@@ -58,7 +58,7 @@ class PublishingCases(QueueCases):
         answers = queue.publish_many(messages)
         assert [answer.id for answer in answers] == [message.id for message in messages]
         assert all(isinstance(answer, Receipt) and not answer.duplicate for answer in answers)
-        deliveries = receive_all(queue, count, lease=60)
+        deliveries = receive_all(queue, count, lease=600)
         assert sorted(int(delivery.body) for delivery in deliveries) == list(range(count))
         gather(*[delivery.ack for delivery in deliveries], limit=50)
         assert nothing(queue)
@@ -102,13 +102,13 @@ class PublishingCases(QueueCases):
         queue.publish(b"soon", delay=timedelta(seconds=self.tick))
         due = datetime.now(UTC) + timedelta(seconds=self.tick)
         queue.publish(b"next month", delay=timedelta(days=30))
-        (delivery,) = receive_all(queue, 1)
-        assert delivery.body == b"now"
-        delivery.ack()
-        (delivery,) = receive_all(queue, 1)
-        assert delivery.body == b"soon"
-        assert datetime.now(UTC) >= due - timedelta(seconds=0.1)
-        delivery.ack()
+        bodies: list[bytes] = []
+        while len(bodies) < 2:  # on a machine that stood still meanwhile, both are due
+            (delivery,) = receive_all(queue, 1)
+            assert delivery.body == b"now" or datetime.now(UTC) >= due - timedelta(seconds=0.1)
+            bodies.append(delivery.body)
+            delivery.ack()
+        assert sorted(bodies) == [b"now", b"soon"]
         assert nothing(queue)
         stats = queue.stats()
         assert stats.ready == 0
@@ -116,7 +116,7 @@ class PublishingCases(QueueCases):
 
     def test_duplicates_are_dropped_within_the_window_only(self, opened: Any) -> None:
         """14"""
-        queue = opened(dedup_window=2 * self.tick)
+        queue = opened()
         if not queue.supports(QueueFeature.DEDUPLICATION):
             with pytest.raises(UnsupportedError, match="deduplication"):
                 queue.publish(b"once", dedup_key="k")
@@ -131,10 +131,11 @@ class PublishingCases(QueueCases):
         for delivery in deliveries:
             delivery.ack()
         assert (queue.publish(b"settled, and still a duplicate", dedup_key="k")).duplicate
-        sleep(2 * self.tick + 0.1)
-        assert not (queue.publish(b"after", dedup_key="k")).duplicate
-        (delivery,) = receive_all(queue, 1)
-        assert delivery.body == b"after"
+        queue = opened(dedup_window=self.tick)
+        assert not (queue.publish(b"first", dedup_key="m")).duplicate
+        sleep(self.tick + 0.1)
+        assert not (queue.publish(b"after", dedup_key="m")).duplicate
+        assert sorted(delivery.body for delivery in receive_all(queue, 2)) == [b"after", b"first"]
 
     def test_many_publish_at_once(self, opened: Any) -> None:
         """16"""
@@ -157,7 +158,7 @@ class PublishingCases(QueueCases):
         jobs = Background("publishers")
 
         def publish(_stop: Stop) -> None:
-            for _ in range(10_000):
+            for _ in range(2_000):
                 try:
                     receipts.append(queue.publish(b"x"))
                 except (ClosedError, PublishError):
@@ -167,8 +168,8 @@ class PublishingCases(QueueCases):
             jobs.start(publish, f"publisher-{number}")
         eventually(lambda: len(receipts) > 20)
         queue.close()
-        assert jobs.stop(20)
-        found = {delivery.id for delivery in receive_all(other, len(receipts), lease=60)}
+        assert jobs.stop(PATIENCE)
+        found = {delivery.id for delivery in receive_all(other, len(receipts), lease=600)}
         assert {receipt.id for receipt in receipts} <= found
         with pytest.raises(ClosedError):
             queue.publish(b"late")

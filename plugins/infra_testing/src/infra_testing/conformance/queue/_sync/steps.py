@@ -3,16 +3,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from infra.queue import ConsumeSummary, Delivery, Queue
+from infra.queue import ConsumeSummary, Delivery, LeaseLostError, Queue
 from infra.runtime.deadline import Deadline
 from infra.runtime.threads import Background, Stop, sleep
 from infra_testing.harness import Harness
 
 #: Longer than anything here takes; reached only by what hangs.
-PATIENCE = 20.0
+PATIENCE = 90.0
 
 
 class QueueCases:
@@ -95,6 +96,19 @@ def receive_all(queue: Queue, count: int, lease: float | None = None) -> list[De
     return found
 
 
-def nothing(queue: Queue, wait: float = 0.2) -> bool:
+def receive_extended(queue: Queue, lease: float, by: float) -> Delivery:
+    """A delivery taken for `lease` seconds and then extended; taken again where the machine stood still for so long."""
+    while True:
+        started = time.monotonic()
+        (delivery,) = receive_all(queue, 1, lease=lease)
+        try:
+            delivery.extend(by)
+        except LeaseLostError:
+            assert time.monotonic() - started >= lease * 0.9, "the lease ended before its time"
+        else:
+            return delivery
+
+
+def nothing(queue: Queue, wait: float = 0.1) -> bool:
     """Whether nothing can be received."""
     return not queue.receive(wait=wait)
