@@ -25,3 +25,21 @@ def infra_cache() -> Sequence[Provider]:
             docs="docs/providers/redis-cache.md",
         )
     ]
+
+
+@hookimpl
+def infra_queue() -> Sequence[Provider]:
+    """Queues on a Redis server. No well-known name selects one: ``REDIS_URL`` usually is a cache's, which may forget what it is given."""
+    return [
+        Provider(
+            name="redis",
+            summary="queue on Redis Streams, with delays, order by key, deduplication and dead letters",
+            settings="infra_redis.settings:RedisQueueSettings",
+            open="infra_redis.queue.opening:open_driver",
+            open_async="infra_redis.queue.opening:open_driver_async",
+            schemes=("redis", "rediss"),
+            modules=("redis",),
+            telemetry_system="redis",
+            docs="docs/providers/redis-queue.md",
+        )
+    ]

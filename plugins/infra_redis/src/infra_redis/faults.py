@@ -8,8 +8,14 @@ from redis import exceptions
 
 from infra.plugin import ErrorCode
 
+
+class NoSuchQueueError(LookupError):
+    """There is no queue of that name, or nobody declared it."""
+
+
 # The first that fits counts: redis-py derives authentication errors from connection errors.
 _TYPES: Final[tuple[tuple[type[Exception], ErrorCode], ...]] = (
+    (NoSuchQueueError, ErrorCode.NOT_FOUND),
     (exceptions.AuthenticationError, ErrorCode.UNAUTHENTICATED),
     (exceptions.AuthenticationWrongNumberOfArgsError, ErrorCode.UNAUTHENTICATED),
     (exceptions.AuthorizationError, ErrorCode.PERMISSION_DENIED),
@@ -32,10 +38,21 @@ _WORDS: Final[tuple[tuple[str, ErrorCode], ...]] = (
     ("value is not an integer", ErrorCode.INVALID_ARGUMENT),
     ("increment or decrement would overflow", ErrorCode.INVALID_ARGUMENT),
     ("DB index is out of range", ErrorCode.CONFIGURATION),
+    ("NOGROUP", ErrorCode.NOT_FOUND),
+    ("ACL failure in script", ErrorCode.PERMISSION_DENIED),
+    ("can't run this command or subcommand", ErrorCode.PERMISSION_DENIED),
+    ("can't access at least one of the keys", ErrorCode.PERMISSION_DENIED),
+    ("OOM command not allowed", ErrorCode.UNAVAILABLE),
+    ("READONLY", ErrorCode.UNAVAILABLE),
     ("BUSY ", ErrorCode.UNAVAILABLE),
     ("MISCONF", ErrorCode.UNAVAILABLE),
     ("NOREPLICAS", ErrorCode.UNAVAILABLE),
 )
+
+
+def is_answer(error: BaseException) -> bool:
+    """Whether it is the server's answer that it has not done what it was asked; else nobody knows."""
+    return isinstance(error, exceptions.ResponseError | exceptions.BusyLoadingError)
 
 
 def classify(error: BaseException) -> ErrorCode | None:

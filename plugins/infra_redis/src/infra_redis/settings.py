@@ -10,6 +10,7 @@ from pydantic import Field
 
 from infra.cache.settings import CacheSettings
 from infra.plugin import ProviderSettings, Secret
+from infra.queue.settings import QueueSettings
 
 
 class RedisSettings(ProviderSettings):
@@ -69,3 +70,7 @@ class RedisSettings(ProviderSettings):
 
 class RedisCacheSettings(CacheSettings, RedisSettings):
     """A cache on a Redis server: ``redis://host:6379/0``, or ``rediss://`` with TLS."""
+
+
+class RedisQueueSettings(QueueSettings, RedisSettings):
+    """A queue on Redis Streams: ``redis://host:6379/0``, or ``rediss://`` with TLS. The server must not evict."""
