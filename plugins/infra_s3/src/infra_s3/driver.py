@@ -24,7 +24,7 @@ from infra_s3.client import Clients
 from infra_s3.failures import Refusal, classify, error_code, is_missing, resent
 from infra_s3.reading import S3Reader, byte_range, whole_size
 from infra_s3.settings import S3Settings
-from infra_s3.uploads import MAX_PARTS, Uploads, part_size_for, parts_of, ranges_of
+from infra_s3.uploads import MAX_PARTS, Part, Uploads, part_size_for, parts_of, ranges_of
 
 #: The largest object of one CopyObject, and the parts of larger ones.
 _LARGEST_COPY: Final = 5 << 30
@@ -187,10 +187,10 @@ class S3StorageDriver:
         first = next(parts, b"")
         second = next(parts, None)
         if second is None:
-            return self._put_whole(key, first, options)
+            return self._put_whole(key, bytes(first), options)
         total = 0
 
-        def counted(part: bytes) -> bytes:
+        def counted(part: Part) -> Part:
             nonlocal total
             total += len(part)
             return part

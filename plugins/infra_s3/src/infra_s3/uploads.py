@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from os import SEEK_CUR, SEEK_END, SEEK_SET
 from typing import Any, Final
 
 from infra.errors import ErrorCode
@@ -13,8 +14,43 @@ from infra_s3.failures import Refusal
 MAX_PARTS: Final = 10_000
 _MIB: Final = 1 << 20
 
+#: The bytes of a part.
+Part = bytes | memoryview
 #: ``send(number, part, upload)``: the SDK's arguments that name the object and the upload; gives the part's ETag.
 Send = Callable[[int, Any, Mapping[str, Any]], str]
+
+
+class PartBody:
+    """A part as a file of the SDK's: what it reads, to hash and to send, are views, not copies.
+
+    Args:
+        part: The bytes.
+    """
+
+    __slots__ = ("_part", "_place")
+
+    def __init__(self, part: memoryview) -> None:
+        self._part = part
+        self._place = 0
+
+    def __len__(self) -> int:
+        return len(self._part)
+
+    def read(self, size: int | None = -1) -> memoryview:
+        """The next `size` bytes, or all that are left."""
+        start = self._place
+        self._place = len(self._part) if size is None or size < 0 else min(start + size, len(self._part))
+        return self._part[start : self._place]
+
+    def tell(self) -> int:
+        """Where it stands."""
+        return self._place
+
+    def seek(self, offset: int, whence: int = SEEK_SET) -> int:
+        """Go to a place; each attempt begins at the first."""
+        origin = {SEEK_SET: 0, SEEK_CUR: self._place, SEEK_END: len(self._part)}[whence]
+        self._place = max(0, origin + offset)
+        return self._place
 
 
 class Uploads:
@@ -35,12 +71,13 @@ class Uploads:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def upload(
-        self, target: Mapping[str, str], parts: Iterable[bytes], attributes: Mapping[str, Any], condition: Mapping[str, str]
+        self, target: Mapping[str, str], parts: Iterable[Part], attributes: Mapping[str, Any], condition: Mapping[str, str]
     ) -> dict[str, Any]:
         """Store the parts as one object, if `condition` holds at the end. The answer to its completion."""
 
-        def send(number: int, part: bytes, upload: Mapping[str, Any]) -> str:
-            return self._client().upload_part(PartNumber=number, Body=part, **upload)["ETag"]
+        def send(number: int, part: Part, upload: Mapping[str, Any]) -> str:
+            body = PartBody(part) if isinstance(part, memoryview) else part
+            return self._client().upload_part(PartNumber=number, Body=body, **upload)["ETag"]
 
         return self._run(target, parts, send, attributes, condition)
 
@@ -110,11 +147,12 @@ def ranges_of(size: int, part_size: int) -> Iterator[str]:
         yield f"bytes={start}-{min(start + part_size, size) - 1}"
 
 
-def parts_of(body: bytes | Iterable[bytes], size: int) -> Iterator[bytes]:
-    """Parts of `size` bytes; the last one may be shorter."""
+def parts_of(body: bytes | Iterable[bytes], size: int) -> Iterator[Part]:
+    """Parts of `size` bytes; the last one may be shorter. Those of one object in memory are views of it."""
     if isinstance(body, bytes):
+        whole = memoryview(body)
         for start in range(0, len(body), size):
-            yield body[start : start + size]
+            yield whole[start : start + size]
         return
     held: list[bytes | memoryview] = []
     length = 0
