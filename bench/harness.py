@@ -22,9 +22,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from foreign import Foreign
 from infra_testing.harness import Harness, Place
 
+from infra.kernel.opening import load
+
 ROOT = Path(__file__).resolve().parent.parent
+_CLOCKS = {"cpu": "CPU", "wall": "time"}
 
 
 @dataclass(frozen=True)
@@ -33,23 +37,56 @@ class Contender:
 
     Args:
         name: What the table calls it.
-        run: Does the given number of operations.
+        run: Does the given number of operations; gives what they took where they ran in another process.
         budget: The highest CPU ratio to the yardstick that the design allows; None where it says nothing.
         prepare: Called before each sample with the same number, unmeasured.
+        why: Why the budget is missed, for when it is.
     """
 
     name: str
     run: Callable[[int], object]
     budget: float | None = None
     prepare: Callable[[int], object] | None = None
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """Seconds for one operation in one round."""
+    """Seconds for one operation in one round, or for several together."""
 
     cpu: float
     wall: float
+
+    def shared_by(self, count: int) -> Sample:
+        """The share of one of `count` operations."""
+        return Sample(self.cpu / count, self.wall / count)
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """A figure beside what the design asks for.
+
+    Args:
+        what: What was measured, in words.
+        figure: What it is.
+        limit: What it should be.
+        least: Whether more is better.
+        unit: What both are, such as ``x CPU of boto3``.
+        why: Why it is missed, for when it is.
+    """
+
+    what: str
+    figure: float
+    limit: float
+    least: bool
+    unit: str
+    why: str = ""
+
+    @property
+    def met(self) -> bool:
+        """Whether the figure, as it is printed, keeps to the limit."""
+        figure = float(f"{self.figure:.3g}")
+        return figure >= self.limit if self.least else figure <= self.limit
 
 
 @dataclass(frozen=True)
@@ -75,8 +112,12 @@ class Result:
 
     def ratio(self, clock: str) -> float:
         """The median over the rounds of the ratio to the yardstick of the same round."""
-        pairs = zip(self.samples, self.yardstick, strict=True)
-        return median(getattr(ours, clock) / (getattr(theirs, clock) or 1e-12) for ours, theirs in pairs)
+        return ratio_of(self.samples, self.yardstick, clock)
+
+
+def ratio_of(ours: Sequence[Sample], theirs: Sequence[Sample], clock: str) -> float:
+    """The median over the rounds of what ours took in terms of theirs."""
+    return median(getattr(one, clock) / (getattr(other, clock) or 1e-12) for one, other in zip(ours, theirs, strict=False))
 
 
 @dataclass
@@ -90,6 +131,8 @@ class Bench:
     servers: dict[str, str] = field(default_factory=dict[str, str])
     packages: list[str] = field(default_factory=list[str])
     notes: list[str] = field(default_factory=list[str])
+    goals: list[Goal] = field(default_factory=list[Goal])
+    foreign_packages: dict[str, str] = field(default_factory=dict[str, str])
 
     def __post_init__(self) -> None:
         self.runner = self.stack.enter_context(asyncio.Runner())
@@ -97,13 +140,57 @@ class Bench:
 
     # What suites call
 
-    def compare(self, case: str, yardstick: Contender, *others: Contender, operations: int, unit: str = "call") -> None:
-        """Measure contenders in this process. `operations` is how many make one sample."""
-        count = max(1, round(operations * self.scale))
-        everyone = [yardstick, *others]
+    def compare(
+        self,
+        case: str,
+        yardstick: Contender,
+        *others: Contender | None,
+        operations: int,
+        unit: str = "call",
+        step: int = 1,
+        rounds: int | None = None,
+    ) -> None:
+        """Measure contenders in this process; those that are None could not be had.
+
+        Args:
+            case: What all of them do.
+            yardstick: What the others are compared with.
+            others: The others.
+            operations: How many make one sample.
+            unit: What an operation is.
+            step: What the number of operations must be a multiple of.
+            rounds: The most rounds, where one takes long.
+        """
+        count = max(1, round(operations * self.scale / step)) * step
+        everyone = [yardstick, *(other for other in others if other is not None)]
         for contender in everyone:  # warm: imports, caches, connections
-            _in_process(contender, max(1, count // 10))
-        self._rounds(case, unit, everyone, lambda contender: _in_process(contender, count))
+            _in_process(contender, max(1, count // 10 // step) * step)
+        self._rounds(case, unit, everyone, lambda contender: _in_process(contender, count), rounds)
+
+    def at_most(self, what: str, name: str, limit: float, *, over: str | None = None, clock: str = "cpu", why: str = "") -> None:
+        """A goal of the case that was measured last: `name` takes at most `limit` times what the yardstick, or `over`, takes."""
+        ours, theirs = self._found(name), self._found(over)
+        if ours and theirs:
+            figure = ratio_of(ours.samples, theirs.samples, clock)
+            self.goals.append(Goal(what, figure, limit, False, f"x {_CLOCKS[clock]} of {theirs.name}", why))
+
+    def at_least(
+        self, what: str, name: str, limit: float, *, over: str | None = None, case: str | None = None, clock: str = "wall", why: str = ""
+    ) -> None:
+        """The same the other way round: `name` is at least `limit` times as fast as `over`, of this case or another."""
+        ours, theirs = self._found(name), self._found(over, case)
+        if ours and theirs:
+            figure = ratio_of(theirs.samples, ours.samples, clock)
+            speed = "as fast as" if clock == "wall" else "as thrifty of CPU as"
+            self.goals.append(Goal(what, figure, limit, True, f"x {speed} {theirs.name}", why))
+
+    def absolute(self, what: str, figure: float, limit: float, unit: str, why: str = "") -> None:
+        """A goal that is no ratio: `figure` is at most `limit`."""
+        self.goals.append(Goal(what, figure, limit, False, unit, why))
+
+    def _found(self, name: str | None, case: str | None = None) -> Result | None:
+        case = case or self.results[-1].case
+        return next((one for one in self.results if one.case == case and (one.is_yardstick if name is None else one.name == name)), None)
 
     def compare_processes(self, case: str, yardstick: Contender, *others: Contender) -> None:
         """Measure whole processes: each contender's `run` starts one and waits; see `process`."""
@@ -112,20 +199,20 @@ class Bench:
             contender.run(1)
         self._rounds(case, "process", everyone, _child)
 
-    def repeat(self, call: Callable[[], object]) -> Callable[[int], None]:
-        """Blocking calls, one after another."""
+    def repeat(self, call: Callable[[], object], *, size: int = 1) -> Callable[[int], None]:
+        """Blocking calls, one after another; each does `size` operations."""
 
         def run(count: int) -> None:
-            for _ in range(count):
+            for _ in range(count // size):
                 call()
 
         return run
 
-    def repeat_async(self, call: Callable[[], Awaitable[object]], *, tasks: int = 1) -> Callable[[int], None]:
-        """Awaited calls on the suite's event loop, one after another in each of so many tasks."""
+    def repeat_async(self, call: Callable[[], Awaitable[object]], *, tasks: int = 1, size: int = 1) -> Callable[[int], None]:
+        """Awaited calls on the suite's event loop, one after another in each of so many tasks; each does `size` operations."""
 
         async def some(count: int) -> None:
-            for _ in range(count):
+            for _ in range(count // size):
                 await call()
 
         async def all_of(count: int) -> None:
@@ -147,16 +234,30 @@ class Bench:
         return lambda count: list(pool.map(some, [max(1, count // threads)] * threads))
 
     def open(self, capability: str, provider: str, **settings: Any) -> Any:
-        """A blocking resource of ours, in a place of its own."""
-        resource = Harness(provider, settings).open(capability, self._place())
+        """A blocking resource of ours, in a place of its own. `url` says several settings at once, as in a host's configuration."""
+        resource = _harness(capability, provider, settings).open(capability, self._place())
         self.stack.callback(resource.close)
         return resource
 
     def open_async(self, capability: str, provider: str, **settings: Any) -> Any:
         """An asyncio resource of ours, in a place of its own."""
-        resource = self.runner.run(Harness(provider, settings).open_async(capability, self._place()))
+        resource = self.runner.run(_harness(capability, provider, settings).open_async(capability, self._place()))
         self.stack.callback(lambda: self.runner.run(resource.close()))
         return resource
+
+    def foreign(self, module: str, **options: Any) -> Callable[[str, str], Contender | None]:
+        """Peers that cannot live in this environment, by the name of the table and their own; None where they cannot be had."""
+        started = Foreign(module, options)
+        self.stack.callback(started.close)
+        self.foreign_packages.update(started.versions)
+        if started.problem:
+            self.notes.append(f"without {module.removesuffix('_peer')}: {started.problem}")
+
+        def contender(name: str, own: str) -> Contender | None:
+            run = started.run(own)
+            return None if run is None else Contender(name, lambda count: Sample(*run(count)))
+
+        return contender
 
     def _place(self) -> Place:
         return Place(Path(tempfile.mkdtemp(dir=self.folder)))
@@ -169,9 +270,16 @@ class Bench:
 
     # Inside
 
-    def _rounds(self, case: str, unit: str, everyone: Sequence[Contender], measure: Callable[[Contender], Sample]) -> None:
+    def _rounds(
+        self,
+        case: str,
+        unit: str,
+        everyone: Sequence[Contender],
+        measure: Callable[[Contender], Sample],
+        rounds: int | None = None,
+    ) -> None:
         samples: dict[str, list[Sample]] = {contender.name: [] for contender in everyone}
-        for number in range(self.rounds):
+        for number in range(min(self.rounds, rounds or self.rounds)):
             shift = number % len(everyone)
             for contender in [*everyone[shift:], *everyone[:shift]]:
                 samples[contender.name].append(measure(contender))
@@ -179,8 +287,18 @@ class Bench:
         for contender in everyone:
             result = Result(case, contender.name, unit, samples[contender.name], base, contender.budget)
             self.results.append(result)
+            if contender.budget is not None:
+                self.at_most(f"{case}: {contender.name}", contender.name, contender.budget, why=contender.why)
             cpu, wall = result.spread("cpu")[0], result.spread("wall")[0]
             print(f"  {case}: {contender.name}: cpu {cpu * 1e6:.1f} us x{result.ratio('cpu'):.2f}, wall {wall * 1e6:.1f} us", flush=True)
+
+
+def _harness(capability: str, provider: str, settings: dict[str, Any]) -> Harness:
+    harness = Harness(provider)
+    kind = load(harness.descriptor(capability).settings)
+    if "url" in settings and "url" not in kind.model_fields:
+        settings = {**kind.expand_url(settings.pop("url")), **settings}
+    return harness.with_settings(**settings)
 
 
 def _in_process(contender: Contender, count: int) -> Sample:
@@ -188,8 +306,9 @@ def _in_process(contender: Contender, count: int) -> Sample:
         contender.prepare(count)
     gc.collect()
     cpu, wall = time.process_time(), time.perf_counter()
-    contender.run(count)
-    return Sample((time.process_time() - cpu) / count, (time.perf_counter() - wall) / count)
+    elsewhere = contender.run(count)
+    here = Sample(time.process_time() - cpu, time.perf_counter() - wall)
+    return (elsewhere if isinstance(elsewhere, Sample) else here).shared_by(count)
 
 
 def _child(contender: Contender) -> Sample:

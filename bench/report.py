@@ -10,9 +10,11 @@ from importlib.metadata import version
 from itertools import groupby
 from pathlib import Path
 
-from harness import Bench, Result
+from harness import Bench, Goal, Result
 
 BAR, ROW, LABEL, WIDTH = 15, 21, 330, 900
+GOALS = "## Goals"
+HEAD = ("| what | figure | goal | |", "| --- | ---: | --- | --- |")
 OURS, RAW, OVER = "#2f6f9f", "#9aa5ad", "#b5533c"
 
 
@@ -33,6 +35,7 @@ def time_of(seconds: float) -> str:
 def markdown(title: str, description: str, bench: Bench, plot: str) -> str:
     """The whole page."""
     packages = ", ".join(f"{name} {version(name)}" for name in bench.packages)
+    foreign = ", ".join(f"{name} {number}" for name, number in bench.foreign_packages.items())
     servers = ", ".join(f"{name} {number}" for name, number in bench.servers.items())
     lines = [
         f"# {title}",
@@ -44,6 +47,7 @@ def markdown(title: str, description: str, bench: Bench, plot: str) -> str:
         "",
         f"- {machine()}; Python {platform.python_version()}",
         *([f"- {packages}"] if packages else []),
+        *([f"- in an environment and a process of their own: {foreign}"] if foreign else []),
         *([f"- servers: {servers}"] if servers else []),
         *[f"- {note}" for note in bench.notes],
         "",
@@ -53,7 +57,41 @@ def markdown(title: str, description: str, bench: Bench, plot: str) -> str:
     for case, results in groupby(bench.results, lambda result: result.case):
         for number, result in enumerate(results):
             lines.append(_row(case if number == 0 else "", result))
-    return "\n".join([*lines, "", f"![CPU ratios]({plot})", ""])
+    return "\n".join([*lines, "", f"![CPU ratios]({plot})", "", *_goals(bench.goals)])
+
+
+def _goals(goals: Sequence[Goal]) -> list[str]:
+    if not goals:
+        return []
+    return [GOALS, "", *HEAD, *(_goal(goal) for goal in goals), ""]
+
+
+def _goal(goal: Goal) -> str:
+    sign = "at least" if goal.least else "at most"
+    verdict = "met" if goal.met else f"**missed**{': ' if goal.why else ''}{goal.why}"
+    return f"| {goal.what} | {goal.figure:.3g} | {sign} {goal.limit:g} {goal.unit} | {verdict} |"
+
+
+def summarise(folder: Path) -> Path:
+    """Write ``README.md``: the goals of all pages that stand in the folder."""
+    lines = [
+        "# Goals",
+        "",
+        "Written by `make bench` from the pages beside it, each of which says on which machine and under which load it was measured.",
+        "",
+    ]
+    met = every = 0
+    for page in sorted(folder.glob("*.md")):
+        text, _, goals = page.read_text().partition(f"\n{GOALS}\n")
+        rows = [line for line in goals.splitlines() if line.startswith("| ") and line not in HEAD]
+        if rows:
+            every, met = every + len(rows), met + sum(row.endswith("| met |") for row in rows)
+            title = text.splitlines()[0].removeprefix("# ")
+            lines += [f"## [{title}]({page.name})", "", *HEAD, *rows, ""]
+    lines[3:3] = ["", f"{met} of {every} goals are met."]
+    summary = folder / "README.md"
+    summary.write_text("\n".join(lines))
+    return summary
 
 
 def _row(case: str, result: Result) -> str:
