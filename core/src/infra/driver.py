@@ -7,9 +7,34 @@ environment, and it knows no kernel. Methods take ``timeout`` in seconds and let
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from infra.errors import ErrorCode
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """What an operator should read instead of an exception's own text.
+
+    Args:
+        text: The cause in plain words, without place and secret: ``there is no bucket 'images'``.
+        settings: The settings that it is about, where those that are usual for the code are not.
+        remedy: What to do, where the usual for the code does not fit.
+    """
+
+    text: str
+    settings: tuple[str, ...] = ()
+    remedy: str | None = None
+
+
+@runtime_checkable
+class Explains(Protocol):
+    """A driver that knows better words for some exceptions than they have themselves. Optional."""
+
+    def explain(self, error: BaseException) -> Cause | None:
+        """The cause in plain words; None where the exception's own text will do. Never does I/O."""
+        ...
 
 
 class DriverIdentity(Protocol):

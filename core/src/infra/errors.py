@@ -143,9 +143,13 @@ class StartupError(ConfigurationError):
     """
 
     def __init__(self, failures: Sequence[InfraError]) -> None:
-        lines = "\n".join(f"  {failure}" for failure in failures)
-        count = "1 resource" if len(failures) == 1 else f"{len(failures)} resources"
-        super().__init__(f"{count} could not open:\n{lines}", code=failures[0].code if len(failures) == 1 else None)
+        if len(failures) == 1:
+            only = failures[0]
+            fields = {"code": only.code, "resource": only.resource, "provider": only.provider, "operation": only.operation}
+            super().__init__(only.message, **fields, details=only.details, retryable=only.retryable, remedy=only.remedy)  # type: ignore[arg-type]
+        else:
+            lines = "\n".join(f"  {failure}" for failure in failures)
+            super().__init__(f"{len(failures)} resources could not open:\n{lines}")
         self.failures = list(failures)
 
 

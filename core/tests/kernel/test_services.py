@@ -128,9 +128,9 @@ def test_start_up_reports_every_failure_together_and_closes_what_was_opened(proj
         services.start()
     text = str(caught.value)
     assert len(caught.value.failures) == 3
-    assert "clock.b: ntp did not open: ConnectionRefusedError" in text
-    assert "clock.c: ping failed on ntp: refused, password was ********; check that the server runs" in text
-    assert "clock.d: ntp did not open: SystemExit" in text
+    assert "clock.b: ntp at b:123 did not open: connection refused; start the server, or correct `host` (infra.toml [clock.b] url)" in text
+    assert "clock.c: ping failed on ntp at c:123: refused, password was ********" in text
+    assert "clock.d: ntp at d:123 did not open: SystemExit" in text
     assert "clock.e" not in text
     assert "hunter2" not in text
     assert services.kernel.states["clock.a"] == "closed"
@@ -175,7 +175,7 @@ def test_a_required_feature_that_is_missing_is_refused_at_open(project: Any) -> 
 
 async def test_opening_has_a_deadline(project: Any) -> None:
     toml = '[clock.a]\nurl = "ntp://a"\ndelay = 5\nopen_timeout = 0.1'
-    with pytest.raises(StartupError, match=r"clock.a: ntp did not open within 0.1 s"):
+    with pytest.raises(StartupError, match=r"clock.a: ntp at a:123 did not open: no answer within 0.1 s"):
         await door(project, toml, AsyncInfra).start()
 
 

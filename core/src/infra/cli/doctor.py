@@ -175,9 +175,9 @@ def _resources(session: Session, timeout: float) -> Iterator[Finding]:
         if health.status is Status.UP:
             yield Finding("resources", "ok", name, took)
         else:
-            message, _, remedy = (health.message or "it did not answer").partition("; ")
+            message = health.message or "it did not answer"
             level = "error" if health.status is Status.DOWN else "warning"
-            yield Finding("resources", level, name, f"{took}: {message}", remedy or None)
+            yield Finding("resources", level, name, f"{took}: {message}", health.remedy)
 
 
 def _print(findings: list[Finding]) -> None:

@@ -12,6 +12,7 @@ from infra.cli.output import duration, paint, table
 from infra.cli.session import OK, PROBLEM, Session, common
 from infra.errors import InfraError
 from infra.kernel.health import HealthReport, summarize
+from infra.kernel.opening import no_answer
 from infra.resource.model import Health, Status
 
 if TYPE_CHECKING:
@@ -44,7 +45,10 @@ def health(session: Session, name: str | None, timeout: float) -> int:
 
 def show(report: HealthReport) -> None:
     """Print a report: a line for each check, then the whole."""
-    rows = [[check, str(found.status), duration(found.duration), found.message or ""] for check, found in report.checks.items()]
+    rows = [
+        [check, str(found.status), duration(found.duration), "; ".join(text for text in (found.message, found.remedy) if text)]
+        for check, found in report.checks.items()
+    ]
     table(["RESOURCE", "STATUS", "TOOK", "MESSAGE"], rows)
     click.echo(f"\n{paint(str(report.status))}{'' if report.ready else ', not ready'}")
 
@@ -72,10 +76,14 @@ async def _one(services: AsyncInfra, name: str, timeout: float) -> Health:
             found: Health = await resource.health(timeout)
             return found
     except InfraError as error:
-        message = error.message + (f"; {error.remedy}" if error.remedy else "")
-        return Health(Status.DOWN, loop.time() - started, str(error.code), services.kernel.redactor(message))
+        return _down(services, error, loop.time() - started)
     except TimeoutError:
-        return Health(Status.DOWN, loop.time() - started, "TIMEOUT", f"no answer within {timeout:g} s; check that its server runs")
+        return _down(services, no_answer(services.kernel, name, timeout), loop.time() - started)
+
+
+def _down(services: AsyncInfra, error: InfraError, took: float) -> Health:
+    redact = services.kernel.redactor
+    return Health(Status.DOWN, took, str(error.code), redact(error.message), remedy=error.remedy and redact(error.remedy))
 
 
 async def _extra(check: object, timeout: float) -> Health:

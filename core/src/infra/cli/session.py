@@ -28,7 +28,7 @@ CONFIGURATION: Final = 3
 INTERRUPTED: Final = 130
 
 _SECRET_WORDS: Final = ("pass", "secret", "token", "key", "credential")
-_CREDENTIALS: Final = r"(?<=://)[^/@\s:]*:[^/@\s]*(?=@)"
+_CREDENTIALS: Final = r"(?<=://)(?!user:password@)[^/@\s:]*:[^/@\s]*(?=@)"  # the remedies show how to write a URL
 
 
 class Session:

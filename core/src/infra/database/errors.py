@@ -122,6 +122,7 @@ TRANSIENT: Final[tuple[type[DatabaseError], ...]] = (DeadlockError, Serializatio
 #: The leaf of each fault, with its code where it differs from the leaf's own.
 LEAVES: Final[dict[Fault, tuple[type[DatabaseError], ErrorCode | None]]] = {
     Fault.CONNECTION: (DatabaseConnectionError, None),
+    Fault.MISSING: (DatabaseConnectionError, ErrorCode.CONFIGURATION),
     Fault.UNAUTHENTICATED: (DatabaseConnectionError, ErrorCode.UNAUTHENTICATED),
     Fault.PERMISSION: (DatabaseOperationError, ErrorCode.PERMISSION_DENIED),
     Fault.UNIQUE: (UniqueError, None),
@@ -147,6 +148,7 @@ LEAVES: Final[dict[Fault, tuple[type[DatabaseError], ErrorCode | None]]] = {
 #: What to do about a fault.
 REMEDIES: Final[dict[Fault, str]] = {
     Fault.CONNECTION: "check that the server runs and that host and port are right",
+    Fault.MISSING: "create the database, or correct its name",
     Fault.UNAUTHENTICATED: "check user name and password",
     Fault.PERMISSION: "grant the permission to the account in use",
     Fault.DEADLOCK: "run the unit again; `run` does it for you",

@@ -41,6 +41,7 @@ class Fault(StrEnum):
     """What an exception of a DBAPI means, on every server."""
 
     CONNECTION = "connection"  #: there is no connection any more, or none could be made
+    MISSING = "missing"  #: the server has no such database
     UNAUTHENTICATED = "unauthenticated"
     PERMISSION = "permission"
     UNIQUE = "unique"
@@ -74,6 +75,8 @@ class Failure:
         ends_transaction: The server rolled back the whole transaction, not only to a savepoint.
         commit_unknown: Raised by COMMIT, it leaves open whether the transaction was committed.
         remedy: What to do about it, where the driver knows better than what is usual for the fault.
+        reason: The cause in the driver's own words, which hold no data and so are shown in production too.
+        settings: The settings that it is about, where those that are usual for the fault are not.
     """
 
     fault: Fault
@@ -82,6 +85,8 @@ class Failure:
     ends_transaction: bool = False
     commit_unknown: bool = False
     remedy: str | None = None
+    reason: str | None = None
+    settings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ One ``handle_error`` hook for each engine serves ORM and Core, connecting, BEGIN
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, Executable, event
@@ -15,12 +16,16 @@ from sqlalchemy.engine import ExceptionContext
 from infra.database.driver import DatabaseDriver
 from infra.database.errors import LEAVES, REMEDIES, CommitUnknownError, IntegrityError, TransactionFailedError
 from infra.database.model import Failure, Fault
-from infra.errors import DatabaseError, InfraError
+from infra.database.settings import DatabaseSettings
+from infra.errors import DatabaseError, ErrorCode, InfraError
 from infra.plugin import OpenContext
+from infra.resource.causes import advice, plain_cause
 
 _FAILED: Final = "infra.failed"  # (transaction, error): that transaction must not be committed
 _COMMITTING: Final = "infra.committing"  # the transaction whose COMMIT was sent last
 _LONGEST: Final = 300
+#: Faults that a setting can be to blame for.
+_OF_SETTINGS: Final = (Fault.CONNECTION, Fault.MISSING, Fault.UNAUTHENTICATED, Fault.PERMISSION)
 
 
 class Translator:
@@ -29,11 +34,15 @@ class Translator:
     Args:
         driver: Says what an exception means.
         context: Names the resource; in production no text of the server enters a message, since it may hold values.
+        settings: Of the resource: which of them an error is about.
         run_apart: Executes a statement on a connection of its own, without waiting for it.
     """
 
-    def __init__(self, driver: DatabaseDriver, context: OpenContext, run_apart: Callable[[Executable], None]) -> None:
+    def __init__(
+        self, driver: DatabaseDriver, context: OpenContext, settings: DatabaseSettings, run_apart: Callable[[Executable], None]
+    ) -> None:
         self._driver = driver
+        self._settings = settings
         self._run_apart = run_apart
         self._context = context
 
@@ -44,7 +53,12 @@ class Translator:
         event.listen(engine, "release_savepoint", self._before_release)
 
     def translate(
-        self, error: BaseException, operation: str, failure: Failure | None = None, statement: str | None = None
+        self,
+        error: BaseException,
+        operation: str,
+        failure: Failure | None = None,
+        statement: str | None = None,
+        place: str | None = None,
     ) -> DatabaseError:
         """The error of our tree for an exception of the DBAPI or of the network."""
         failure = failure or self._driver.classify(error) or _fallback(error)
@@ -60,11 +74,13 @@ class Translator:
             "provider": self._context.provider,
             "operation": operation,
             "details": details,
-            "remedy": failure.remedy or REMEDIES.get(failure.fault),
+            "remedy": self._advise(failure, code or leaf.default_code),
         }
         if issubclass(leaf, IntegrityError):
             fields["constraint"] = failure.constraint
-        return leaf(self._describe(error, operation, failure), **fields)
+        if place is None and operation == "connect" and not getattr(self._settings, "replicas", None):
+            place = self._settings.place()
+        return leaf(self._describe(error, operation, failure, place), **fields)
 
     def commit_unknown(self, error: BaseException) -> CommitUnknownError:
         """The error for a COMMIT whose answer never came."""
@@ -105,7 +121,7 @@ class Translator:
                 if stop is not None:
                     self._run_apart(stop)
             return None
-        if isinstance(error, InfraError):
+        if isinstance(error, InfraError) or _is_expected(context):
             return None
         failure = self._driver.classify(error)
         if failure is None:
@@ -117,11 +133,13 @@ class Translator:
         if committing and (gone or failure.commit_unknown):
             return self.commit_unknown(error)
         if gone and failure.fault is not Fault.CONNECTION:
-            failure = Failure(fault=Fault.CONNECTION, code=failure.code, remedy=failure.remedy)
+            failure = replace(failure, fault=Fault.CONNECTION)
         if failure.fault is Fault.SAVEPOINT_LOST and live is not None and _FAILED in live.info:
             return live.info[_FAILED][1]  # the error that cost the savepoint says more than its loss
         operation = "commit" if committing else "connect" if connection is None else "execute"
-        translated = self.translate(error, operation, failure, context.statement)
+        translated = self.translate(
+            error, operation, failure, context.statement, place=_place(context) if gone or connection is None else None
+        )
         if live is not None and not gone:
             if committing:
                 _roll_back(live)
@@ -143,12 +161,24 @@ class Translator:
             self.fail(connection, failed[1], root=True)
             raise self.transaction_failed(failed[1]) from failed[1]
 
-    def _describe(self, error: BaseException, operation: str, failure: Failure) -> str:
+    def _advise(self, failure: Failure, code: ErrorCode) -> str | None:
+        if failure.remedy is not None:
+            return failure.remedy
+        if failure.fault not in _OF_SETTINGS:
+            return REMEDIES.get(failure.fault)
+        about = self._context.origins(failure.settings or self._settings.suspects.get(code, ()))
+        return advice(code, about) or REMEDIES.get(failure.fault)
+
+    def _describe(self, error: BaseException, operation: str, failure: Failure, place: str | None) -> str:
+        failed = f"{operation} failed on {self._context.provider}{f' at {place}' if place else ''}"
+        reason = failure.reason or (plain_cause(error) if failure.fault is Fault.CONNECTION else None)
+        if reason is not None:
+            return f"{failed}: {self._context.redact(reason)}"
         what = str(failure.fault).replace("_", " ")
         where = f" {failure.constraint}" if failure.constraint else ""
         if self._context.is_production:
-            return f"{operation} failed on {self._context.provider}: {what}{where} ({failure.code or type(error).__name__})"
-        return f"{operation} failed on {self._context.provider}: {what}{where}: {self._text(error)}"
+            return f"{failed}: {what}{where} ({failure.code or type(error).__name__})"
+        return f"{failed}: {what}{where}: {self._text(error)}"
 
     def _text(self, error: BaseException) -> str:
         if self._context.is_production:
@@ -162,6 +192,19 @@ def _fallback(error: BaseException) -> Failure:
     if isinstance(error, OSError):
         return Failure(fault=Fault.CONNECTION, commit_unknown=True)
     return Failure(fault=Fault.OTHER)
+
+
+def _place(context: ExceptionContext) -> str | None:
+    url = context.engine.url if context.engine is not None else None
+    if url is None or not url.host:
+        return None
+    return f"{url.host}:{url.port}" if url.port else url.host
+
+
+def _is_expected(context: ExceptionContext) -> bool:
+    # SQLAlchemy's dialect of MySQL finds out by an error that a table does not exist; of a statement's options it does not look at this one.
+    running = context.execution_context
+    return running is not None and bool(running.execution_options.get("skip_user_error_events"))
 
 
 def _is_live(connection: Connection) -> bool:

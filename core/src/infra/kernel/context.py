@@ -4,7 +4,7 @@ that opens nothing need not build them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,10 @@ def _unchanged(text: str) -> str:
     return text
 
 
+def _nothing(names: Sequence[str]) -> str | None:  # noqa: ARG001
+    return None
+
+
 def _logger() -> logging.Logger:
     import logging
 
@@ -46,6 +50,7 @@ class OpenContext:
         data_dir: The folder for files of embedded providers; it may not exist yet.
         stores: In-memory stores of the kernel.
         redact: Replaces the values of all live secrets in a text.
+        origins: Settings by name, with where each value comes from: ```host` and `port` (REDIS_URL)``; None where the resource has none.
         logger: The logger of this resource.
         services: Looks up another portable object of the same door: ``services("cache", "main")``; for portable classes only.
     """
@@ -57,6 +62,7 @@ class OpenContext:
     data_dir: Path = Path(".infra")
     stores: SharedStores = field(default_factory=SharedStores)
     redact: Callable[[str], str] = _unchanged
+    origins: Callable[[Sequence[str]], str | None] = _nothing
     logger: logging.Logger = field(default_factory=_logger)
     services: Callable[[str, str], Any] | None = None
 

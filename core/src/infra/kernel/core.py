@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -267,7 +268,9 @@ class Kernel:
         import logging
 
         from infra.kernel.context import OpenContext
+        from infra.kernel.origins import name_origins
 
+        known = self.configuration.resources.get(config.full_name) is config
         return OpenContext(
             capability=config.capability,
             name=config.name,
@@ -276,6 +279,7 @@ class Kernel:
             data_dir=self.data_dir,
             stores=stores or self.stores,
             redact=self.redactor,
+            **({"origins": partial(name_origins, self, config)} if known else {}),
             logger=logging.getLogger(f"infra.{config.full_name}"),
             services=services,
         )

@@ -5,10 +5,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from infra.errors import ConfigurationError
+from infra.errors import ConfigurationError, ErrorCode, ServiceError
 from infra.plugin import Capability, OpenContext, Provider
 
 if TYPE_CHECKING:
+    from infra.kernel.core import Kernel
     from infra.kernel.settings import ProviderSettings
 
 
@@ -49,3 +50,37 @@ async def open_driver_async(capability: Capability, provider: Provider, settings
     except BaseException:
         bridge.close()
         raise
+
+
+def no_answer(kernel: Kernel, full_name: str, seconds: float) -> ServiceError:
+    """The error for a resource that did not open in time."""
+    return _not_open(kernel, full_name, ErrorCode.TIMEOUT, f"no answer within {seconds:g} s")
+
+
+def not_open(kernel: Kernel, full_name: str, error: BaseException) -> ServiceError:
+    """The error for an exception that nobody classified, since the driver is not there yet."""
+    from infra.resource.causes import plain_cause
+
+    plain = plain_cause(error)
+    if plain is not None or isinstance(error, OSError):
+        return _not_open(kernel, full_name, ErrorCode.UNAVAILABLE, plain or str(error))
+    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return _not_open(kernel, full_name, ErrorCode.INTERNAL, text)
+
+
+def _not_open(kernel: Kernel, full_name: str, code: ErrorCode, text: str) -> ServiceError:
+    from infra.kernel.origins import name_origins
+    from infra.resource.causes import advice
+
+    config, settings = kernel.resource(full_name), kernel.settings(full_name)
+    provider = config.provider.name if config.provider is not None else None
+    place = settings.place()
+    look = name_origins(kernel, config, settings.suspects.get(code, ()))
+    return ServiceError(
+        f"{provider}{f' at {place}' if place else ''} did not open: {' '.join(kernel.redactor(text).split())[:300]}",
+        code=code,
+        resource=full_name,
+        provider=provider,
+        operation="open",
+        remedy=advice(code, look) or f"`infra explain {full_name}` shows its settings and where they come from",
+    )

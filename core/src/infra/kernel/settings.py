@@ -14,11 +14,15 @@ from annotated_types import Ge
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from infra.errors import ErrorCode
 from infra.kernel.secrets import Secret as Secret
 
 _DURATION = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>ms|s|m|min|h|d)")
 _UNIT = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _COLLECTIONS = (list, tuple, set, frozenset, dict)
+
+_PLACE = ("endpoint", "base_url", "host", "port", "tls")
+_ACCOUNT = ("username", "password", "api_key", "ad_token", "profile", "access_key_id", "secret_access_key", "session_token")
 
 
 def _to_seconds(value: object) -> object:
@@ -91,6 +95,16 @@ class ProviderSettings(LayeredSettings):
         "path": "path",
     }
 
+    #: The settings to look at when the server answers so, or does not answer; those that a provider does not have are passed over.
+    suspects: ClassVar[Mapping[ErrorCode, tuple[str, ...]]] = {
+        ErrorCode.UNAVAILABLE: _PLACE,
+        ErrorCode.TIMEOUT: _PLACE,
+        ErrorCode.UNAUTHENTICATED: _ACCOUNT,
+        ErrorCode.PERMISSION_DENIED: _ACCOUNT,
+        ErrorCode.CONFIGURATION: ("database", "bucket", "queue", "vhost"),
+        ErrorCode.NOT_FOUND: ("model", "queue"),
+    }
+
     provider: str | None = Field(None, description="The provider's name; else the URL's scheme decides, else the embedded default.")
     required: bool = Field(True, description="Whether start-up fails when this resource cannot open.")
     startup: Literal["eager", "lazy"] = Field("eager", description="Open at start-up, or on first use.")
@@ -113,6 +127,14 @@ class ProviderSettings(LayeredSettings):
         }
         fields: dict[str, object] = {name: found[part] for part, name in cls.url_fields.items() if found.get(part) is not None}
         return fields | dict(parse_qsl(parts.query, keep_blank_values=True))
+
+    def place(self) -> str | None:
+        """Where the server is, for messages: host and port, without account; None for what has no server, or a well-known one."""
+        address: str | None = getattr(self, "endpoint", None) or getattr(self, "base_url", None)
+        if address is not None:
+            return urlsplit(address).netloc.rpartition("@")[2] or None
+        host, port = getattr(self, "host", None), getattr(self, "port", None)
+        return f"{host}:{port}" if host and port else host
 
     def dependencies(self) -> list[str]:
         """The full names of the resources to open before this one."""

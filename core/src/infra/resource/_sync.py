@@ -6,10 +6,11 @@ from __future__ import annotations
 import time
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
-from infra.driver import Driver
+from infra.driver import Cause, Driver, Explains
 from infra.errors import ClosedError, ConfigurationError, ErrorCode, InfraError, ServiceError, UnsupportedError
 from infra.kernel.settings import ProviderSettings
 from infra.plugin import OpenContext
+from infra.resource.causes import advice, plain_cause
 from infra.resource.model import Health, Status
 from infra.runtime import forks
 from infra.runtime.threads import owner, within
@@ -38,11 +39,15 @@ class Resource(Generic[DriverT, SettingsT]):
         self.context = context
         self.name = context.resource
         self.provider = context.provider
-        self.features = driver.features
         self._owned = owned
         self._owner = owner()
         self._unusable: str | None = None
         forks.watch(self)
+
+    @property
+    def features(self) -> frozenset[str]:
+        """The optional features that the provider has; some learn it from the server, when they are opened."""
+        return self.driver.features
 
     def start(self) -> None:
         """Check what the host requires of the provider. Rooms add their own set-up; the kernel calls it once, after open."""
@@ -93,7 +98,7 @@ class Resource(Generic[DriverT, SettingsT]):
         try:
             self.ping(timeout)
         except InfraError as error:
-            return Health(Status.DOWN, time.perf_counter() - started, str(error.code), error.message)
+            return Health(Status.DOWN, time.perf_counter() - started, str(error.code), error.message, remedy=error.remedy)
         return Health(Status.UP, time.perf_counter() - started)
 
     def unwrap(self, kind: type[T]) -> T:
@@ -155,16 +160,28 @@ class Resource(Generic[DriverT, SettingsT]):
             provider=self.provider,
             operation=operation,
             details=details,
-            remedy=self.remedy(code),
+            remedy=self.advise(cause, code),
         )
 
     def describe(self, cause: BaseException, operation: str) -> str:
-        """One line that says what failed and why, without secrets."""
-        text = " ".join(self.context.redact(str(cause)).split())[:300]
-        return f"{operation} failed on {self.provider}: {text or type(cause).__name__}"
+        """One line that says what failed, where and why, without secrets."""
+        explained = self._explained(cause)
+        text = explained.text if explained is not None else str(cause)
+        text = " ".join(self.context.redact(text).split())[:300].rstrip(".") or type(cause).__name__
+        place = self.settings.place()
+        where = f" at {place}" if place and place not in text else ""
+        return f"{operation} failed on {self.provider}{where}: {text}"
+
+    def advise(self, cause: BaseException, code: ErrorCode) -> str | None:
+        """What to do about an exception of the driver: where the settings that it is about come from, or else `remedy`."""
+        explained = self._explained(cause)
+        if explained is not None and explained.remedy is not None:
+            return explained.remedy
+        about = explained.settings if explained is not None else ()
+        return advice(code, self.context.origins(about or self.settings.suspects.get(code, ()))) or self.remedy(code)
 
     def remedy(self, code: ErrorCode) -> str | None:
-        """What to do about an error of that code, where the room knows nothing better."""
+        """What to do about an error of that code, where neither the driver nor the settings say more."""
         return {
             ErrorCode.UNAVAILABLE: "check that the server runs and that host and port are right",
             ErrorCode.TIMEOUT: "check the server's load and the network, or raise the timeout",
@@ -172,3 +189,11 @@ class Resource(Generic[DriverT, SettingsT]):
             ErrorCode.PERMISSION_DENIED: f"grant the permission to the account that {self.name} uses",
             ErrorCode.CONFIGURATION: f"correct the settings of {self.name} (`infra explain {self.name}` says where they come from)",
         }.get(code)
+
+    def _explained(self, cause: BaseException) -> Cause | None:
+        """The cause in better words than the exception's own: the driver's, or those of the operating system below it."""
+        found = self.driver.explain(cause) if isinstance(self.driver, Explains) else None
+        if found is None and self.driver.classify(cause) in (ErrorCode.UNAVAILABLE, ErrorCode.TIMEOUT, None):
+            text = plain_cause(cause)
+            found = None if text is None else Cause(text)
+        return found

@@ -26,6 +26,7 @@ class Health:
         code: The error code of the failure; None when there was none.
         message: One line for operators; holds no secret.
         details: Small facts, such as the server's version.
+        remedy: What to do about the failure.
     """
 
     status: Status
@@ -33,3 +34,4 @@ class Health:
     code: str | None = None
     message: str | None = None
     details: Mapping[str, object] = field(default_factory=dict[str, object])
+    remedy: str | None = None

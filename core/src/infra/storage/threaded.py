@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Final, cast
 
+from infra.driver import Cause, Explains
 from infra.errors import ErrorCode
 from infra.runtime.aio import shielded
 from infra.runtime.bridge import ThreadBridge
@@ -45,6 +46,10 @@ class ThreadedStorageDriver:
     def classify(self, error: BaseException) -> ErrorCode | None:
         """See `StorageDriver`."""
         return self.blocking.classify(error)
+
+    def explain(self, error: BaseException) -> Cause | None:
+        """See `Explains`."""
+        return self.blocking.explain(error) if isinstance(self.blocking, Explains) else None
 
     def unwrap(self) -> Sequence[object]:
         """See `StorageDriver`."""

@@ -210,5 +210,5 @@ class AsyncCacheAccess(AsyncResource[AsyncCacheDriver, CacheSettings]):
             provider=self.provider,
             operation=operation,
             details=details,
-            remedy=self.remedy(code),
+            remedy=self.advise(cause, code),
         )

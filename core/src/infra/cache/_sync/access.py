@@ -208,5 +208,5 @@ class CacheAccess(Resource[CacheDriver, CacheSettings]):
             provider=self.provider,
             operation=operation,
             details=details,
-            remedy=self.remedy(code),
+            remedy=self.advise(cause, code),
         )

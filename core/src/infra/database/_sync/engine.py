@@ -30,7 +30,7 @@ class Engines:
     def __init__(self, policy: DatabaseDriver, settings: DatabaseSettings, context: OpenContext) -> None:
         self.policy = policy
         self._background = Background(context.resource)
-        self.translator = Translator(policy, context, self._run_apart)
+        self.translator = Translator(policy, context, settings, self._run_apart)
         self.features = policy.features
         self._settings = settings
         self._context = context

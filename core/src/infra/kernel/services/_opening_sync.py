@@ -7,10 +7,10 @@ import logging
 from collections.abc import Callable, Hashable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from infra.errors import ConfigurationError, ErrorCode, InfraError, ServiceError
+from infra.errors import ConfigurationError, InfraError, ServiceError
 from infra.kernel.configuration import ResourceConfig
 from infra.kernel.core import Kernel, ResourceState
-from infra.kernel.opening import load, open_driver
+from infra.kernel.opening import load, no_answer, not_open, open_driver
 from infra.plugin import OpenContext, SharedStores
 from infra.runtime.bridge import WouldWaitError, inline
 from infra.runtime.threads import Lock, within
@@ -120,31 +120,24 @@ class Opener:
         diagnosis = self._kernel.diagnose(error, full_name)
         if diagnosis is not None:
             return ServiceError(
-                f"{diagnosis.what}: {diagnosis.why}", resource=full_name, provider=provider, operation="open", remedy=diagnosis.remedy
-            )
-        if isinstance(error, InfraError):
-            error.resource = error.resource or full_name
-            return error
-        text = self._kernel.redactor(" ".join(str(error).split()))[:300]
-        cause = f"{type(error).__name__}: {text}" if text else type(error).__name__
-        if isinstance(error, TimeoutError):
-            return ServiceError(
-                f"{provider} did not open within {settings.open_timeout:g} s",
-                code=ErrorCode.TIMEOUT,
+                self._kernel.redactor(f"{diagnosis.what}: {diagnosis.why}"),
+                code=error.code if isinstance(error, InfraError) else None,
                 resource=full_name,
                 provider=provider,
                 operation="open",
-                remedy="check that the server is reachable, or raise open_timeout",
+                remedy=diagnosis.remedy,
             )
+        if isinstance(error, InfraError):
+            error.resource = error.resource or full_name
+            error.provider = error.provider or provider
+            return error
+        if isinstance(error, TimeoutError) and not error.args:
+            return no_answer(self._kernel, full_name, settings.open_timeout)
         if isinstance(error, ImportError):
             return ConfigurationError(
-                f"importing {provider} failed: {cause}", resource=full_name, provider=provider, remedy="run `infra doctor`"
+                f"importing {provider} failed: {self._kernel.redactor(' '.join(str(error).split()))[:300]}",
+                resource=full_name,
+                provider=provider,
+                remedy="run `infra doctor`",
             )
-        return ServiceError(
-            f"{provider} did not open: {cause}",
-            code=ErrorCode.UNAVAILABLE if isinstance(error, OSError) else ErrorCode.INTERNAL,
-            resource=full_name,
-            provider=provider,
-            operation="open",
-            remedy=f"`infra explain {full_name}` shows its settings and where they come from",
-        )
+        return not_open(self._kernel, full_name, error)

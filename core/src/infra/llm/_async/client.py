@@ -356,6 +356,7 @@ class AsyncLLM(AsyncResource[AsyncLLMDriver, LLMSettings]):
             status=failure.status,
             retry_after=failure.retry_after,
             request_id=failure.request_id,
+            remedy=self.advise(cause, kind.default_code),
             **where,
         )
 

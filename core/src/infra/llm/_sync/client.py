@@ -357,6 +357,7 @@ class LLM(Resource[LLMDriver, LLMSettings]):
             status=failure.status,
             retry_after=failure.retry_after,
             request_id=failure.request_id,
+            remedy=self.advise(cause, kind.default_code),
             **where,
         )
 

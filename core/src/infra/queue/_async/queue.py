@@ -58,6 +58,8 @@ class AsyncQueue(AsyncResource[AsyncQueueDriver, QueueSettings]):
 
     def __init__(self, driver: AsyncQueueDriver, settings: QueueSettings, context: OpenContext, *, owned: bool = True) -> None:
         super().__init__(driver, settings, context, owned=owned)
+        if QueueFeature.DELAY in self.features:
+            self.features |= {QueueFeature.RETRY_DELAY}
         self.queue = settings.queue or context.name
         self.codec = codec_named(settings.codec, context.resource)
         self.dead_letters = AsyncDeadLetters(self)
@@ -314,7 +316,7 @@ class AsyncQueue(AsyncResource[AsyncQueueDriver, QueueSettings]):
     def retry_action(self, delay: float) -> Retry:
         """`Retry`, where the provider can."""
         if delay > 0:
-            self.need(QueueFeature.DELAY, "retry without delay, or choose a provider with delays")
+            self.need(QueueFeature.RETRY_DELAY, "retry without delay, or choose a provider with delays")
         return Retry(delay)
 
     async def settle_one(self, delivery: AsyncDelivery, action: Action) -> None:
@@ -360,7 +362,7 @@ class AsyncQueue(AsyncResource[AsyncQueueDriver, QueueSettings]):
                 resource=self.name,
                 provider=self.provider,
                 operation=operation,
-                remedy='create it, correct `queue`, or set `topology = "ensure"`',
+                remedy=f'create it, correct {self.context.origins(("queue",)) or "`queue`"}, or set `topology = "ensure"`',
             )
         return super().error(cause, operation, **details)
 

@@ -361,7 +361,7 @@ class Queue(Resource[QueueDriver, QueueSettings]):
                 resource=self.name,
                 provider=self.provider,
                 operation=operation,
-                remedy='create it, correct `queue`, or set `topology = "ensure"`',
+                remedy=f'create it, correct {self.context.origins(("queue",)) or "`queue`"}, or set `topology = "ensure"`',
             )
         return super().error(cause, operation, **details)
 

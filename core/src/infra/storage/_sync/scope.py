@@ -119,9 +119,8 @@ class Scope(Resource[StorageDriver, StorageSettings]):
         if leaf is None:
             return super().error(cause, operation, **details)
         subject = f" of {details['key']!r}" if "key" in details else ""
-        text = " ".join(self.context.redact(str(cause)).split())[:300]
         return leaf(
-            f"{operation}{subject} failed on {self.provider}: {text or type(cause).__name__}",
+            self.describe(cause, operation + subject),
             resource=self.name,
             provider=self.provider,
             operation=operation,
