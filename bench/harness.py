@@ -23,9 +23,9 @@ from statistics import median
 from typing import Any
 
 from foreign import Foreign
-from infra_testing.harness import Harness, Place
 
 from infra.kernel.opening import load
+from infra_testing.harness import Harness, Place
 
 ROOT = Path(__file__).resolve().parent.parent
 _CLOCKS = {"cpu": "CPU", "wall": "time"}

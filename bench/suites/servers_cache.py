@@ -1,8 +1,9 @@
 """Cache on Redis.
 
-The portable call, the bare driver and the peers beside redis-py with hiredis: values of 1 KB as bytes, each with a TTL, over the loopback, the
-server's append-only file off, every call for the next of 100 keys. A portable read also fetches the namespace's generation, which is what makes `clear` and tags instant:
-one key more in the same command. Threads and tasks share one client; concurrent reads of ours travel together in one MGET.
+The portable call, the bare driver and the peers beside redis-py with hiredis: values of 1 KB as bytes, written with a TTL, over the
+loopback, the server's append-only file off, every call for the next of 100 keys. A portable read also fetches the namespace's
+generation, which is what makes `clear` and tags instant: one key more in the same command. Threads and tasks share one client;
+concurrent reads of ours travel together in one MGET.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ import redis.asyncio
 from aiocache import RedisCache
 from aiocache.serializers import NullSerializer
 from harness import Bench, Contender
-from infra_testing.services import RedisServer
 
 from infra.cache.model import CacheItem, SetMode
+from infra_testing.services import RedisServer
 
 VALUE = b"v" * 1024
 KEYS = [f"key-{number}" for number in range(100)]

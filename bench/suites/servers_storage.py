@@ -18,9 +18,9 @@ import boto3
 from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from harness import Bench, Contender
-from infra_testing.services import RcloneServer
 
 from infra.storage.model import PutOptions
+from infra_testing.services import RcloneServer
 
 SMALL = os.urandom(4 << 10)
 LARGE = os.urandom(64 << 20)
