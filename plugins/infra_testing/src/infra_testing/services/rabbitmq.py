@@ -26,6 +26,13 @@ OPTIONAL = (
     "base64url",
 )
 
+#: Definitions are in Mnesia, whose log is written with a delay; which log a quorum queue has stands in a table of Ra's, written when idle.
+SYNC = """
+    ok = mnesia:sync_log(),
+    #{names := #{directory_rev := Names}} = ra_system:fetch(quorum_queues),
+    ok = dets:sync(Names).
+"""
+
 
 def home() -> Path:
     """The package's folder, which holds sbin and plugins.
@@ -133,9 +140,10 @@ class RabbitMQServer(Server):
     def sync_declarations(self) -> None:
         """Wait until declared queues and exchanges are on disk.
 
-        RabbitMQ confirms a declaration before that: killed within the moment between, it forgets a durable queue with all its messages.
+        RabbitMQ confirms a declaration before that. Killed within the moment between, it forgets a durable queue with all its messages;
+        or it remembers a quorum queue, but not the log that held its messages, and gives it a new one, which never elects a leader.
         """
-        self.ctl("eval", "ok = mnesia:sync_log().")
+        self.ctl("eval", SYNC)
 
     def kill(self) -> None:
         """Kill the broker, and the port mapper that would remember it."""
