@@ -16,7 +16,7 @@ import pytest
 
 from infra import Infra
 from infra.errors import ErrorCode, InfraError, UnsupportedError
-from infra.queue import Message, PublishError, Receipt
+from infra.queue import Message, PublishError, QueueError, Receipt
 from infra.runtime import aio
 from infra_rabbitmq import topology
 from infra_rabbitmq.envelope import dead_letter, envelope, properties
@@ -199,6 +199,38 @@ async def test_connections_that_are_reset_lose_nothing(
         stop.set()
         await consuming
         await queue.close()
+
+
+def test_a_connection_that_nothing_comes_back_on_is_replaced_without_waiting_for_a_heartbeat(
+    rabbitmq_server: RabbitMQServer, fault_proxy: Any, tmp_path: Path, name: str
+) -> None:
+    """The network is whole again, but what stood before stays dead; without heartbeats nothing else would ever tell."""
+    proxy = fault_proxy(rabbitmq_server)
+    queue = opened(rabbitmq_server, tmp_path, name, port=proxy.port, heartbeat=0)
+    try:
+        ids = {queue.publish(b"before").id}
+        one(queue).ack()
+        proxy.truncate(0, then="hang")
+        with pytest.raises(PublishError) as caught:
+            queue.publish(b"unknown", timeout=0.5)
+        assert caught.value.outcome == "unknown"
+        proxy.heal()
+        receipt = queue.publish(b"after", timeout=60)
+        ids |= {receipt.id, caught.value.message_id}
+        found: set[str] = set()
+        deadline = time.monotonic() + 60
+        while receipt.id not in found:
+            assert time.monotonic() < deadline, "the message does not come"
+            try:
+                deliveries = queue.receive(max=1, wait=1.0)
+            except QueueError:  # while the connection for consuming is made anew
+                continue
+            for delivery in deliveries:
+                found.add(delivery.id)
+                delivery.ack()
+        assert found <= ids
+    finally:
+        queue.close()
 
 
 def test_closing_ends_on_time_when_the_broker_is_silent(

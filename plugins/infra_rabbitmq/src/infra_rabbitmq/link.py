@@ -18,6 +18,7 @@ from infra_rabbitmq.errors import BrokerError, closed, translate
 T = TypeVar("T")
 
 _PAUSES: Final = (0.1, 5.0)  # seconds before connecting again: the first and the longest
+_SILENCE: Final = 3.0  # seconds that the broker has for a round trip before a doubted connection is given up
 _FAREWELL: Final = 0.5  # seconds that an abandoned connection has to close its socket
 
 #: A call of pika's that gives its answer to a callback.
@@ -49,12 +50,14 @@ class Link:
         self.connection: pika.SelectConnection | None = None  # only while it is open
         self.error: BrokerError = BrokerError(f"not connected to {place} yet", ErrorCode.UNAVAILABLE)
         self.opened: Future[None] = Future()  # the outcome of the first attempt
+        self.held_back: Callable[[], bool] = lambda: False  # whether the broker has said that it reads nothing for now
         self._parameters = parameters
         self._up, self._down = up, down
         self._loop: Any = IOLoop()  # pika leaves it untyped
         self._lock = threading.Lock()
         self._failures = 0
         self._closing = False
+        self._doubted = False
         self._attempt: pika.SelectConnection | None = None
         self._ended: Future[None] = Future()
         self._started = False
@@ -112,6 +115,26 @@ class Link:
     def forget(self, timer: Any) -> None:
         """Do not run what `later` promised."""
         self._loop.remove_timeout(timer)
+
+    def doubt(self) -> None:
+        """An answer did not come in time: make sure that the connection lives, and replace it if not; heartbeats take a minute for that."""
+        connection: Any = self.connection
+        if connection is None or not connection.is_open or self._doubted:
+            return
+        self._doubted = True
+
+        def answered(channel: Any) -> None:
+            self._doubted = False
+            self.forget(timer)
+            channel.close()
+
+        def silent() -> None:
+            self._doubted = False
+            if connection is self.connection and connection.is_open and not self.held_back():
+                connection._terminate_stream(BrokerError(f"{self.place} has fallen silent", ErrorCode.UNAVAILABLE))
+
+        timer = self.later(_SILENCE, silent)
+        connection.channel(on_open_callback=answered)
 
     def perform(self, procedure: Procedure[T], done: Callable[[T | None, BrokerError | None], None]) -> None:
         """Run the steps of `procedure` on a channel of its own. A step that the broker refuses ends it."""

@@ -22,6 +22,8 @@ from infra_rabbitmq.link import Link, settle_future
 Answer = Receipt | SendFailure
 _PATIENCE: Final = 5.0  # seconds for declaring everything again after a loss
 
+_UNCONFIRMED: Final = "the broker did not confirm in time, as when the queue has no leader"
+
 
 @dataclass(slots=True)
 class Outgoing:
@@ -79,6 +81,7 @@ class Publisher:
     ) -> None:
         self.link = Link("publish", place, parameters, self._up, self._down)
         self.blocked: str | None = None  # why the broker reads nothing
+        self.link.held_back = lambda: self.blocked is not None
         self._specs = specs
         self._queue_type = queue_type
         self._window = window
@@ -153,8 +156,9 @@ class Publisher:
 
     def _expired(self, batch: _Batch) -> None:
         batch.timer = None
-        why = self.blocked or ("" if self._channel is not None else str(self.link.error)) or "it did not confirm in time"
+        why = self.blocked or ("" if self._channel is not None else str(self.link.error)) or _UNCONFIRMED
         error = BrokerError(f"{self.link.place}: {why}", ErrorCode.UNAVAILABLE)
+        self.link.doubt()
         for message in [one for one in self._unconfirmed.values() if one.batch is batch]:
             self._answer(message, SendFailure(PublishOutcome.UNKNOWN, error))
         batch.answers = [answer or SendFailure(PublishOutcome.NOT_SENT, error) for answer in batch.answers]

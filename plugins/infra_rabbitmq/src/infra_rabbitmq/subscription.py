@@ -144,6 +144,8 @@ class Subscription:
         if self._link.connection is None:
             self._drop(waiter, self._link.error)
         elif waiter.looks >= _LOOKS or waiter.future.cancelled():
+            if not self._live:
+                self._link.doubt()
             self._drop(waiter, None)
         elif not self._live or self._channel is None:
             self._look_later(waiter)
@@ -163,7 +165,11 @@ class Subscription:
                 else:
                     self._drop(waiter, None)
 
-            waiter.timer = self._link.later(_PATIENCE * _LOOKS, lambda: self._drop(waiter, None))
+            def unanswered() -> None:
+                self._link.doubt()
+                self._drop(waiter, None)
+
+            waiter.timer = self._link.later(_PATIENCE * _LOOKS, unanswered)
             channel.queue_declare(self.spec.name, passive=True, callback=counted)
 
     def _look_later(self, waiter: _Waiter) -> None:
