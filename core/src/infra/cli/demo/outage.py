@@ -59,7 +59,7 @@ class Outage:
             return
         if still > _PATIENCE:
             raise error
-        self._tell_once(f"waiting for {error.resource}, which does not answer")
+        self._tell_once(f"waiting up to {_PATIENCE:.0f} s for {error.resource}, which does not answer")
 
     def _tell_once(self, text: str) -> None:
         if self._told is None:
