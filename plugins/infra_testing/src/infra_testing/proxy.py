@@ -204,7 +204,7 @@ class FaultProxy:
         """How many bytes were let through so far."""
         return self._bytes[direction]
 
-    def wait_until(self, condition: Callable[[FaultProxy], bool], timeout: float = 10.0) -> None:
+    def wait_until(self, condition: Callable[[FaultProxy], bool], timeout: float = 60.0) -> None:
         """Wait for a count, such as ``proxy.wait_until(lambda proxy: proxy.accepted == 2)``.
 
         Raises:
@@ -217,7 +217,10 @@ class FaultProxy:
     # Inside: all below runs on the loop's thread, but for _do and _change
 
     def _do(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
+        if threading.current_thread() is self._thread:  # as when the garbage collector runs here and ends somebody's block
+            work.close()
+            raise RuntimeError("a fault proxy cannot be changed from its own thread")
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
 
     def _change(self, direction: Direction | None, **changes: Any) -> None:
         async def apply() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -10,17 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from infra.cache import MISS, Cache
+from infra_testing.conformance.base.processes import PATIENCE, fork_server
 from infra_testing.harness import Harness, Place
-
-_PATIENCE = 60.0
 
 
 def run_in_processes(count: int, task: Callable[..., Any], harness: Harness, place: Place, *args: object) -> list[Any]:
     """The results of ``task(cache, place, number, *args)`` in `count` new processes at once."""
     portable = Harness(harness.provider, dict(harness.values()), harness.plugin)
-    with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(count, mp_context=fork_server()) as pool:
         futures = [pool.submit(_run, task, portable, place.data_dir, number, *args) for number in range(count)]
-        return [future.result(_PATIENCE) for future in futures]
+        return [future.result(PATIENCE) for future in futures]
 
 
 def _run(task: Callable[..., Any], harness: Harness, data_dir: Path, number: int, *args: object) -> Any:
@@ -36,7 +34,7 @@ def compute(cache: Cache, place: Place, number: int, count: int, callers: int) -
     meeting = place.data_dir / "meeting"
     meeting.mkdir(parents=True, exist_ok=True)
     (meeting / str(number)).touch()
-    until = time.monotonic() + _PATIENCE
+    until = time.monotonic() + PATIENCE
     while len(list(meeting.iterdir())) < count and time.monotonic() < until:
         time.sleep(0.005)
 

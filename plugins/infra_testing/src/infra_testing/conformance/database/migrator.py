@@ -1,17 +1,15 @@
-"""The models of the migration cases, and a migrator as a process of its own: ``python -m ...database.migrator JSON``."""
+"""The models of the migration cases, and a migrator as a process of its own."""
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import Column, Integer, MetaData, String, Table, Uuid
 
 from infra.database.migrations import Source, upgrade
 from infra.database.models import UTCDateTime, new_metadata
+from infra_testing.conformance.base.processes import Child
 from infra_testing.harness import Harness, Place
 
 metadata: MetaData = new_metadata()
@@ -31,27 +29,14 @@ def source(directory: Path) -> Source:
     return Source(directory=directory, models=["infra_testing.conformance.database.migrator:metadata"], version_table=VERSION_TABLE)
 
 
-def start_migrator(harness: Harness, place: Place, directory: Path) -> subprocess.Popen[str]:
-    """A process that says that it is ready, waits for a line, upgrades, and prints how many revisions it applied."""
-    order = {
-        "provider": harness.provider,
-        "settings": dict(harness.values()),
-        "plugin": harness.plugin,
-        "data_dir": str(place.data_dir),
-        "directory": str(directory),
-    }
-    command = [sys.executable, "-m", "infra_testing.conformance.database.migrator", json.dumps(order)]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own program
+def start_migrator(harness: Harness, place: Place, directory: Path) -> Child:
+    """A process that says that it is ready, waits for a word, upgrades, and says how many revisions it applied."""
+    return Child(_migrate, Harness(harness.provider, dict(harness.values()), harness.plugin), place.data_dir, directory)
 
 
-def main(order: dict[str, Any]) -> None:
-    """Upgrade when told to."""
-    database = Harness(order["provider"], order["settings"], plugin=order["plugin"]).open("database", Place(Path(order["data_dir"])))
-    print("ready", flush=True)  # noqa: T201 - the suite waits for it
-    sys.stdin.readline()
-    print(len(upgrade(database, source=source(Path(order["directory"])))))  # noqa: T201 - the suite reads it
+def _migrate(wire: Connection, harness: Harness, data_dir: Path, directory: Path) -> None:
+    database = harness.open("database", Place(data_dir))
+    wire.send("ready")
+    wire.recv()
+    wire.send(len(upgrade(database, source=source(directory))))
     database.close()
-
-
-if __name__ == "__main__":
-    main(json.loads(sys.argv[1]))

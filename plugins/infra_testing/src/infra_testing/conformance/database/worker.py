@@ -1,17 +1,16 @@
-"""A process of its own for the suite: ``python -m infra_testing.conformance.database.worker JSON``. It ends by being killed."""
+"""Processes of the suite's own, which end by being killed."""
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import sys
 from collections.abc import Sequence
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
 
 from infra.database.outbox import Relay
 from infra.queue.model import Message
+from infra_testing.conformance.base.processes import Child
 from infra_testing.conformance.database.tables import Owner
 from infra_testing.harness import Harness, Place
 
@@ -33,19 +32,18 @@ class FatalQueue:
         return []
 
 
-def main(order: dict[str, Any]) -> None:
-    """Do what the suite asks for."""
-    harness = Harness(order["provider"], order["settings"], plugin=order["plugin"])
-    database = harness.open("database", Place(Path(order["data_dir"])))
-    if order["work"] == "half a transaction":
-        with database.session() as session:
-            session.add_all([Owner(id=number, name=f"half {number}") for number in range(100)])
-            session.flush()
-            print("written", flush=True)  # noqa: T201 - the suite waits for it
-            sys.stdin.read()
-    else:
-        Relay(database, lambda _: FatalQueue(Path(order["ledger"]))).step()
+def start_worker(harness: Harness, place: Place, ledger: Path | None = None) -> Child:
+    """A process that writes half a transaction and says ``written``; with a ledger, one whose relay dies after publishing there."""
+    return Child(_work, Harness(harness.provider, dict(harness.values()), harness.plugin), place.data_dir, ledger)
 
 
-if __name__ == "__main__":
-    main(json.loads(sys.argv[1]))
+def _work(wire: Connection, harness: Harness, data_dir: Path, ledger: Path | None) -> None:
+    database = harness.open("database", Place(data_dir))
+    if ledger is not None:
+        Relay(database, lambda _: FatalQueue(ledger)).step()
+        return
+    with database.session() as session:
+        session.add_all([Owner(id=number, name=f"half {number}") for number in range(100)])
+        session.flush()
+        wire.send("written")
+        wire.recv()

@@ -1,18 +1,18 @@
-"""Processes and threads that write the same key at the same time: ``python -m infra_testing.conformance.storage.contenders '{...}'``."""
+"""Processes and threads that write the same key at the same time."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from infra.storage import Bucket, ObjectExistsError, ObjectNotFoundError, PreconditionFailedError
+from infra_testing.conformance.base.processes import Child
 from infra_testing.harness import Harness, Place
 
 
@@ -40,36 +40,14 @@ class Contest:
 
     def run(self) -> list[int]:
         """Start all processes, let them go at the same moment, and return how often each had success."""
-        order = json.dumps(
-            {
-                "provider": self.harness.provider,
-                "plugin": self.harness.plugin,
-                "settings": dict(self.harness.values()),
-                "data_dir": str(self.place.data_dir),
-                "action": self.action,
-                "key": self.key,
-                "threads": self.threads,
-                "rounds": self.rounds,
-            }
-        )
-        command = [sys.executable, "-m", __name__, order]
-        running = [
-            subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: S603
-            for _ in range(self.processes)
-        ]
-        try:
+        harness = Harness(self.harness.provider, dict(self.harness.values()), self.harness.plugin)
+        with ExitStack() as stack:
+            order = (harness, self.place.data_dir, self.action, self.key, self.threads, self.rounds)
+            running = [stack.enter_context(Child(_contend, *order)) for _ in range(self.processes)]
+            assert [process.receive() for process in running] == ["ready"] * self.processes
             for process in running:
-                assert process.stdout is not None
-                assert process.stdout.readline() == "ready\n"
-            for process in running:
-                assert process.stdin is not None
-                process.stdin.write("go\n")
-                process.stdin.flush()
-            return [int(process.communicate(timeout=60)[0]) for process in running]
-        finally:
-            for process in running:
-                process.kill()
-                process.communicate()
+                process.send("go")
+            return [process.receive() for process in running]
 
 
 def _create(bucket: Any, key: str) -> bool:
@@ -119,23 +97,16 @@ class _OverLoop:
         self._loop.call_soon_threadsafe(self._loop.stop)
 
 
-def main() -> None:
-    """One process: prints ``ready``, waits for a line, acts, prints how often it had success."""
-    order = json.loads(sys.argv[1])
-    harness = Harness(order["provider"], order["settings"], order["plugin"])
-    place = Place(Path(order["data_dir"]))
+def _contend(wire: Connection, harness: Harness, data_dir: Path, action: str, key: str, threads: int, rounds: int) -> None:
+    """One process: says ``ready``, waits for a word, acts, says how often it had success."""
+    place = Place(data_dir)
     has_blocking = harness.descriptor("storage").open is not None
     bucket: Bucket | _OverLoop = harness.open("storage", place) if has_blocking else _OverLoop(harness, place)
-    act = _ACTIONS[order["action"]]
-    with ThreadPoolExecutor(order["threads"]) as pool:
-        sys.stdout.write("ready\n")
-        sys.stdout.flush()
-        sys.stdin.readline()
-        acts = [pool.submit(act, bucket, order["key"]) for _ in range(order["threads"] * order["rounds"])]
+    act = _ACTIONS[action]
+    with ThreadPoolExecutor(threads) as pool:
+        wire.send("ready")
+        wire.recv()
+        acts = [pool.submit(act, bucket, key) for _ in range(threads * rounds)]
         wins = [done.result() for done in acts]
     bucket.close()
-    sys.stdout.write(f"{sum(wins)}\n")
-
-
-if __name__ == "__main__":
-    main()
+    wire.send(sum(wins))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -11,10 +12,11 @@ from infra.database import CommitUnknownError, DatabaseConnectionError, Database
 from infra.errors import DatabaseError
 from infra.runtime.aio import Event, wait_for
 from infra.runtime.deadline import Deadline
+from infra_testing.conformance.base.processes import PATIENCE
 from infra_testing.conformance.database._async.opening import AsyncDatabaseCases
 from infra_testing.conformance.database.harness import SLOW_STATEMENTS
-from infra_testing.conformance.database.processes import start_worker
 from infra_testing.conformance.database.tables import Owner
+from infra_testing.conformance.database.worker import start_worker
 from infra_testing.harness import Place
 
 
@@ -67,22 +69,19 @@ class AsyncFaultCases(AsyncDatabaseCases):
             session.add(Owner(id=len(runs), name=f"run {len(runs)}"))
             await session.flush()
             if control is not None and len(runs) == 1:
-                cut.__enter__()
+                faults.enter_context(control.cut_at_commit())
             return f"run {len(runs)}"
 
-        if control is not None:
-            cut = control.cut_at_commit()
-        assert await database.run(work, witness=True, retry=Retry(attempts=3)) == f"run {len(runs)}"
+        with ExitStack() as faults:
+            assert await database.run(work, witness=True, retry=Retry(attempts=3)) == f"run {len(runs)}"
         assert await self.count(database) == 1
 
     async def test_a_process_killed_in_a_transaction_leaves_no_half(self, place: Place, database: Any) -> None:
         if not database.supports(DatabaseFeature.SHARED):
             assert not database.supports(DatabaseFeature.SERVER)
             return
-        worker = start_worker(self.harness, place, "half a transaction")
-        with worker:
-            assert worker.stdout is not None
-            assert worker.stdout.readline() == "written\n"
+        with start_worker(self.harness, place) as worker:
+            assert worker.receive() == "written"
             worker.kill()
         assert await self.count(database) == 0
         await database.execute(insert(Owner).values(id=1, name="after"))
@@ -116,14 +115,14 @@ class AsyncFaultCases(AsyncDatabaseCases):
                     await session.execute(slow)
 
             task = asyncio.create_task(work())
-            assert await wait_for(begun, 20)
+            assert await wait_for(begun, PATIENCE)
             await asyncio.sleep(0)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
-                await asyncio.wait_for(task, 20)
+                await asyncio.wait_for(task, PATIENCE)
             assert database.pool.in_use == 0
         assert await self.count(database) == 0
-        deadline = Deadline(20)  # what ends a statement on the server may run beside this task
+        deadline = Deadline(PATIENCE)  # what ends a statement on the server may run beside this task
         while control is not None and control.running() and not deadline.passed:  # noqa: ASYNC110 - the server tells nobody
             await asyncio.sleep(0.02)
         assert control is None or control.running() == 0
@@ -131,7 +130,7 @@ class AsyncFaultCases(AsyncDatabaseCases):
     async def test_cancelling_while_waiting_for_a_connection_takes_none(self, opened: Any, database: Any) -> None:
         import asyncio
 
-        small = await opened("main", pool_size=1, max_overflow=0, pool_timeout=20)
+        small = await opened("main", pool_size=1, max_overflow=0, pool_timeout=PATIENCE)
 
         async def work() -> None:
             async with small.session() as session:

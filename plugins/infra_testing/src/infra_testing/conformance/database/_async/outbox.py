@@ -16,9 +16,10 @@ from infra.database.outbox.tables import Inbox
 from infra.errors import ServiceError, UnsupportedError
 from infra.queue.model import Message, PublishOutcome
 from infra.runtime.aio import Background, Event, gather, wait_for
+from infra_testing.conformance.base.processes import PATIENCE
 from infra_testing.conformance.database._async.opening import AsyncDatabaseCases
-from infra_testing.conformance.database.processes import start_worker
 from infra_testing.conformance.database.tables import Owner
+from infra_testing.conformance.database.worker import start_worker
 from infra_testing.harness import Place
 
 #: No waiting between attempts.
@@ -134,10 +135,10 @@ class AsyncOutboxCases(AsyncDatabaseCases):
             async with database.session() as session:
                 await outbox.publish(session, queue="audit", body=b"first", key="k")
                 written.set()
-                await wait_for(wanted, 20)
+                await wait_for(wanted, PATIENCE)
 
         async def quick() -> None:
-            await wait_for(written, 20)
+            await wait_for(written, PATIENCE)
             wanted.set()
             await self.put(database, "second", key="k")
 
@@ -166,9 +167,8 @@ class AsyncOutboxCases(AsyncDatabaseCases):
             return
         await self.put(database, "one", "two", key="k")
         ledger = tmp_path / "ledger"
-        with start_worker(self.harness, place, "relay", ledger=str(ledger)) as worker:
-            worker.communicate(timeout=30)
-        assert worker.returncode == -9
+        with start_worker(self.harness, place, ledger) as worker:
+            assert worker.wait() == -9
         assert ledger.read_text() == "one\n"
         queue = AsyncLedgerQueue()
         relay = AsyncRelay(database, queue, policy=EAGER)
@@ -253,7 +253,7 @@ class AsyncOutboxCases(AsyncDatabaseCases):
         background.start(relay.run, "relay")
         await self.put(database, "while it runs")
         relay.wake()
-        assert await wait_for(published, 20)
+        assert await wait_for(published, PATIENCE)
         assert await background.stop(20)
         assert queue.bodies == ["while it runs"]
 

@@ -25,6 +25,7 @@ from infra.database import (
 from infra.database.units import Unit
 from infra.errors import ClosedError, InfraError, UnsupportedError
 from infra.runtime.aio import Event, gather, wait_for
+from infra_testing.conformance.base.processes import PATIENCE
 from infra_testing.conformance.database._async.opening import AsyncDatabaseCases
 from infra_testing.conformance.database.tables import Account, Owner, SuiteBase
 
@@ -305,7 +306,7 @@ class AsyncSessionCases(AsyncDatabaseCases):
         assert (await small.health()).status == "up"
 
     async def test_more_clients_than_connections_all_succeed(self, opened: Any, database: Any) -> None:
-        small = await opened("main", pool_size=2, max_overflow=1, pool_timeout=10)
+        small = await opened("main", pool_size=2, max_overflow=1, pool_timeout=PATIENCE)
 
         async def client() -> int:
             async with small.session() as session:
@@ -373,7 +374,7 @@ class AsyncSessionCases(AsyncDatabaseCases):
         most: list[int] = []
 
         async def worker() -> None:
-            async with database.lock("suite", timeout=20):
+            async with database.lock("suite", timeout=PATIENCE):
                 inside.append(1)
                 most.append(len(inside))
                 await database.ping()
@@ -388,10 +389,10 @@ class AsyncSessionCases(AsyncDatabaseCases):
         async def holder() -> None:
             async with database.lock("suite"):
                 held.set()
-                await wait_for(release, 20)
+                await wait_for(release, PATIENCE)
 
         async def rival() -> None:
-            await wait_for(held, 20)
+            await wait_for(held, PATIENCE)
             try:
                 with pytest.raises(InfraError):
                     async with database.lock("suite", timeout=0.05):

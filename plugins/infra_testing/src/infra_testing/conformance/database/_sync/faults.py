@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -11,8 +12,8 @@ from sqlalchemy import insert, select, text
 from infra.database import CommitUnknownError, DatabaseConnectionError, DatabaseFeature, Retry
 from infra.errors import DatabaseError
 from infra_testing.conformance.database._sync.opening import DatabaseCases
-from infra_testing.conformance.database.processes import start_worker
 from infra_testing.conformance.database.tables import Owner
+from infra_testing.conformance.database.worker import start_worker
 from infra_testing.harness import Place
 
 
@@ -65,22 +66,19 @@ class FaultCases(DatabaseCases):
             session.add(Owner(id=len(runs), name=f"run {len(runs)}"))
             session.flush()
             if control is not None and len(runs) == 1:
-                cut.__enter__()
+                faults.enter_context(control.cut_at_commit())
             return f"run {len(runs)}"
 
-        if control is not None:
-            cut = control.cut_at_commit()
-        assert database.run(work, witness=True, retry=Retry(attempts=3)) == f"run {len(runs)}"
+        with ExitStack() as faults:
+            assert database.run(work, witness=True, retry=Retry(attempts=3)) == f"run {len(runs)}"
         assert self.count(database) == 1
 
     def test_a_process_killed_in_a_transaction_leaves_no_half(self, place: Place, database: Any) -> None:
         if not database.supports(DatabaseFeature.SHARED):
             assert not database.supports(DatabaseFeature.SERVER)
             return
-        worker = start_worker(self.harness, place, "half a transaction")
-        with worker:
-            assert worker.stdout is not None
-            assert worker.stdout.readline() == "written\n"
+        with start_worker(self.harness, place) as worker:
+            assert worker.receive() == "written"
             worker.kill()
         assert self.count(database) == 0
         database.execute(insert(Owner).values(id=1, name="after"))

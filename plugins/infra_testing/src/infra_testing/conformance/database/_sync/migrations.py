@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -76,15 +77,12 @@ class MigrationCases(DatabaseCases):
         assert migrated.supports(DatabaseFeature.LOCKS)
         lineage = source(tmp_path / "migrations")
         revision(migrated, "first", source=lineage)
-        migrators = [start_migrator(self.harness, place, lineage.directory) for _ in range(2)]
-        for migrator in migrators:
-            assert migrator.stdout is not None
-            assert migrator.stdout.readline() == "ready\n"
-        for migrator in migrators:
-            assert migrator.stdin is not None
-            migrator.stdin.write("\n")
-            migrator.stdin.flush()
-        counts = sorted(int(migrator.communicate(timeout=60)[0]) for migrator in migrators)
-        assert [migrator.returncode for migrator in migrators] == [0, 0]
+        with ExitStack() as stack:
+            migrators = [stack.enter_context(start_migrator(self.harness, place, lineage.directory)) for _ in range(2)]
+            assert [migrator.receive() for migrator in migrators] == ["ready", "ready"]
+            for migrator in migrators:
+                migrator.send("go")
+            counts = sorted(migrator.receive() for migrator in migrators)
+            assert [migrator.wait() for migrator in migrators] == [0, 0]
         assert counts == [0, 1]
         assert self.columns(migrated) == {"id", "name", "size", "made_at"}

@@ -17,9 +17,10 @@ from infra.database.outbox.tables import Inbox
 from infra.errors import ServiceError, UnsupportedError
 from infra.queue.model import Message, PublishOutcome
 from infra.runtime.threads import Background, Event, gather, wait_for
+from infra_testing.conformance.base.processes import PATIENCE
 from infra_testing.conformance.database._sync.opening import DatabaseCases
-from infra_testing.conformance.database.processes import start_worker
 from infra_testing.conformance.database.tables import Owner
+from infra_testing.conformance.database.worker import start_worker
 from infra_testing.harness import Place
 
 #: No waiting between attempts.
@@ -135,10 +136,10 @@ class OutboxCases(DatabaseCases):
             with database.session() as session:
                 outbox.publish(session, queue="audit", body=b"first", key="k")
                 written.set()
-                wait_for(wanted, 20)
+                wait_for(wanted, PATIENCE)
 
         def quick() -> None:
-            wait_for(written, 20)
+            wait_for(written, PATIENCE)
             wanted.set()
             self.put(database, "second", key="k")
 
@@ -167,9 +168,8 @@ class OutboxCases(DatabaseCases):
             return
         self.put(database, "one", "two", key="k")
         ledger = tmp_path / "ledger"
-        with start_worker(self.harness, place, "relay", ledger=str(ledger)) as worker:
-            worker.communicate(timeout=30)
-        assert worker.returncode == -9
+        with start_worker(self.harness, place, ledger) as worker:
+            assert worker.wait() == -9
         assert ledger.read_text() == "one\n"
         queue = LedgerQueue()
         relay = Relay(database, queue, policy=EAGER)
@@ -254,7 +254,7 @@ class OutboxCases(DatabaseCases):
         background.start(relay.run, "relay")
         self.put(database, "while it runs")
         relay.wake()
-        assert wait_for(published, 20)
+        assert wait_for(published, PATIENCE)
         assert background.stop(20)
         assert queue.bodies == ["while it runs"]
 

@@ -26,6 +26,7 @@ from infra.database import (
 from infra.database.units import Unit
 from infra.errors import ClosedError, InfraError, UnsupportedError
 from infra.runtime.threads import Event, gather, wait_for
+from infra_testing.conformance.base.processes import PATIENCE
 from infra_testing.conformance.database._sync.opening import DatabaseCases
 from infra_testing.conformance.database.tables import Account, Owner, SuiteBase
 
@@ -306,7 +307,7 @@ class SessionCases(DatabaseCases):
         assert (small.health()).status == "up"
 
     def test_more_clients_than_connections_all_succeed(self, opened: Any, database: Any) -> None:
-        small = opened("main", pool_size=2, max_overflow=1, pool_timeout=10)
+        small = opened("main", pool_size=2, max_overflow=1, pool_timeout=PATIENCE)
 
         def client() -> int:
             with small.session() as session:
@@ -362,7 +363,7 @@ class SessionCases(DatabaseCases):
         most: list[int] = []
 
         def worker() -> None:
-            with database.lock("suite", timeout=20):
+            with database.lock("suite", timeout=PATIENCE):
                 inside.append(1)
                 most.append(len(inside))
                 database.ping()
@@ -377,10 +378,10 @@ class SessionCases(DatabaseCases):
         def holder() -> None:
             with database.lock("suite"):
                 held.set()
-                wait_for(release, 20)
+                wait_for(release, PATIENCE)
 
         def rival() -> None:
-            wait_for(held, 20)
+            wait_for(held, PATIENCE)
             try:
                 with pytest.raises(InfraError):
                     with database.lock("suite", timeout=0.05):

@@ -10,7 +10,7 @@ import pytest
 from infra.errors import ClosedError, UnsupportedError
 from infra.queue import Message, PublishError, QueueFeature, QueueMissingError, Receipt
 from infra.queue.tracing import traceparent
-from infra.runtime.aio import Background, Stop, gather, sleep
+from infra.runtime.aio import Background, Stop, gather
 from infra_testing.conformance.queue._async.steps import PATIENCE, AsyncQueueCases, eventually, nothing, receive_all
 from infra_testing.harness import Place
 
@@ -132,7 +132,7 @@ class AsyncPublishingCases(AsyncQueueCases):
         assert (await queue.publish(b"settled, and still a duplicate", dedup_key="k")).duplicate
         queue = await opened(dedup_window=self.tick)
         assert not (await queue.publish(b"first", dedup_key="m")).duplicate
-        await sleep(self.tick + 0.1)
+        await self.outlive_window(queue, self.tick)
         assert not (await queue.publish(b"after", dedup_key="m")).duplicate
         assert sorted(delivery.body for delivery in await receive_all(queue, 2)) == [b"after", b"first"]
 

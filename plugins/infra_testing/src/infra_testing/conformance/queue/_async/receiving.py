@@ -110,7 +110,7 @@ class AsyncReceivingCases(AsyncQueueCases):
         queue = await opened()
         receipt = await queue.publish(b"x")
         (delivery,) = await receive_all(queue, 1)
-        if not queue.supports(QueueFeature.DELAY):
+        if not queue.supports(QueueFeature.RETRY_DELAY):
             with pytest.raises(UnsupportedError, match="delay"):
                 await delivery.retry(delay=1)
             return

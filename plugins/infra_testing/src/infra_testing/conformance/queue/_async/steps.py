@@ -40,6 +40,11 @@ class AsyncQueueCases:
         else:
             await sleep(self.lease + 0.1)
 
+    async def outlive_window(self, queue: AsyncQueue, window: float) -> None:
+        """Let `window` seconds of remembering a `dedup_key` pass; override it where the provider's window cannot be chosen."""
+        del queue
+        await sleep(window + 0.1)
+
 
 class AsyncConsuming:
     """Runs ``queue.consume`` beside the test while its block runs."""

@@ -11,7 +11,7 @@ import pytest
 from infra.errors import ClosedError, UnsupportedError
 from infra.queue import Message, PublishError, QueueFeature, QueueMissingError, Receipt
 from infra.queue.tracing import traceparent
-from infra.runtime.threads import Background, Stop, gather, sleep
+from infra.runtime.threads import Background, Stop, gather
 from infra_testing.conformance.queue._sync.steps import PATIENCE, QueueCases, eventually, nothing, receive_all
 from infra_testing.harness import Place
 
@@ -133,7 +133,7 @@ class PublishingCases(QueueCases):
         assert (queue.publish(b"settled, and still a duplicate", dedup_key="k")).duplicate
         queue = opened(dedup_window=self.tick)
         assert not (queue.publish(b"first", dedup_key="m")).duplicate
-        sleep(self.tick + 0.1)
+        self.outlive_window(queue, self.tick)
         assert not (queue.publish(b"after", dedup_key="m")).duplicate
         assert sorted(delivery.body for delivery in receive_all(queue, 2)) == [b"after", b"first"]
 

@@ -107,7 +107,7 @@ class ReceivingCases(QueueCases):
         queue = opened()
         receipt = queue.publish(b"x")
         (delivery,) = receive_all(queue, 1)
-        if not queue.supports(QueueFeature.DELAY):
+        if not queue.supports(QueueFeature.RETRY_DELAY):
             with pytest.raises(UnsupportedError, match="delay"):
                 delivery.retry(delay=1)
             return

@@ -41,6 +41,11 @@ class QueueCases:
         else:
             sleep(self.lease + 0.1)
 
+    def outlive_window(self, queue: Queue, window: float) -> None:
+        """Let `window` seconds of remembering a `dedup_key` pass; override it where the provider's window cannot be chosen."""
+        del queue
+        sleep(window + 0.1)
+
 
 class Consuming:
     """Runs ``queue.consume`` beside the test while its block runs."""
