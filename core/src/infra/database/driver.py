@@ -112,6 +112,10 @@ class DatabaseDriver(Protocol):
         """Stop what that connection runs: at once (None), or by a statement that the core executes on a connection of its own."""
         ...
 
+    def unlimited(self) -> str | None:
+        """The statement that lifts a session's time limit, for schema work; None where a session has none."""
+        ...
+
     def position(self, connection: Connection) -> str | None:
         """Where the server's log stands, for sticky reads; None without the feature ``position``."""
         ...

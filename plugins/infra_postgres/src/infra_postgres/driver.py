@@ -20,6 +20,7 @@ from infra_postgres.listening import wait_for_notice
 from infra_postgres.settings import PostgresSettings
 
 _READ_ONLY: Final = "infra.read_only"
+_UNLIMITED: Final = "SET statement_timeout = 0"
 _FEATURES: Final = frozenset(
     {
         DatabaseFeature.SERVER,
@@ -169,6 +170,10 @@ class PostgresDriver:
         """
         return _TERMINATE.bindparams(pid=int(connection_id), application=self._application)
 
+    def unlimited(self) -> str | None:
+        """Lifts statement_timeout."""
+        return _UNLIMITED
+
     def position(self, connection: Connection) -> str | None:
         """``system/timeline/bytes of log``: written on a primary, replayed on a replica."""
         return connection.scalar(_POSITION)
@@ -183,7 +188,7 @@ class PostgresDriver:
         names = [".".join(quote(part) for part in name.split(".")) for name in tables] if tables is not None else []
         if tables is not None and not names:
             return
-        connection.exec_driver_sql("SET statement_timeout = 0")
+        connection.exec_driver_sql(_UNLIMITED)
         try:
             connection.exec_driver_sql(f"VACUUM (ANALYZE, SKIP_LOCKED) {', '.join(names)}")
         finally:

@@ -26,8 +26,6 @@ from infra.database.models import UTCDateTime
 
 _ENVIRONMENT: Final = Path(__file__).parent / "environment"
 _VERSION_TABLE: Final = re.compile(r"alembic_version(_\w+)?")
-#: Lifts the statement timeout, which is meant for requests, from the connection that migrates.
-_UNLIMITED: Final = {"postgresql": "SET statement_timeout = 0", "mariadb": "SET max_statement_time = 0"}
 # Alembic's `op` and `context` are global to the process.
 _alembic: Final = threading.RLock()
 
@@ -60,9 +58,9 @@ class Lineage:
 
     @contextmanager
     def connect(self) -> Generator[Connection]:
-        """A connection for schema work, without a statement timeout; it does not go back to the pool where that is a session's setting."""
+        """A connection for schema work, without the time limit of requests; it does not go back to the pool where a session has one."""
         with self.database.engine.connect() as connection:
-            unlimited = _UNLIMITED.get(connection.dialect.name)
+            unlimited = self.database.policy.unlimited()
             if unlimited is not None:
                 connection.detach()
                 connection.exec_driver_sql(unlimited)

@@ -9,21 +9,35 @@ from __future__ import annotations
 from typing import Final
 
 from sqlalchemy import JSON, BigInteger, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text, Uuid
+from sqlalchemy.dialects import mysql
+from sqlalchemy.types import TypeEngine
 
 from infra.database.models import NAMING_CONVENTION, UTCDateTime
 
 metadata = MetaData(naming_convention=dict(NAMING_CONVENTION))
+
+
+def _name() -> TypeEngine[str]:
+    # MySQL would take A for a, and so one message for another.
+    exact = mysql.VARCHAR(255, charset="utf8mb4", collation="utf8mb4_bin")
+    return String(255).with_variant(exact, "mysql", "mariadb")
+
+
+def _body() -> TypeEngine[bytes]:
+    # MySQL's BLOB ends at 64 KiB.
+    return LargeBinary().with_variant(mysql.LONGBLOB(), "mysql", "mariadb")
+
 
 #: Messages to be published; the columns are those of Debezium's outbox event router, and what a relay needs.
 Outbox: Final = Table(
     "infra_outbox",
     metadata,
     Column("id", Uuid(), primary_key=True, comment="UUIDv7: the message's id at the queue"),
-    Column("aggregatetype", String(255), nullable=False, comment="the queue resource's name"),
-    Column("aggregateid", String(255), nullable=True, comment="the key: rows of one key are published in the order of sequence"),
+    Column("aggregatetype", _name(), nullable=False, comment="the queue resource's name"),
+    Column("aggregateid", _name(), nullable=True, comment="the key: rows of one key are published in the order of sequence"),
     Column("sequence", BigInteger(), nullable=True, comment="drawn under the key's lock, which is held to commit"),
     Column("type", String(255), nullable=False, default="", comment="the kind of event"),
-    Column("payload", LargeBinary(), nullable=False),
+    Column("payload", _body(), nullable=False),
     Column("content_type", String(255), nullable=False),
     Column("headers", JSON(), nullable=False),
     Column("dedup_key", String(255), nullable=True),
@@ -47,8 +61,8 @@ CHANNEL: Final = "infra_outbox"
 OutboxKey: Final = Table(
     "infra_outbox_key",
     metadata,
-    Column("aggregatetype", String(255), primary_key=True),
-    Column("aggregateid", String(255), primary_key=True),
+    Column("aggregatetype", _name(), primary_key=True),
+    Column("aggregateid", _name(), primary_key=True),
     Column("sequence", BigInteger(), nullable=False),
 )
 
@@ -56,8 +70,8 @@ OutboxKey: Final = Table(
 Inbox: Final = Table(
     "infra_inbox",
     metadata,
-    Column("consumer", String(255), primary_key=True),
-    Column("message_id", String(255), primary_key=True),
+    Column("consumer", _name(), primary_key=True),
+    Column("message_id", _name(), primary_key=True),
     Column("handled_at", UTCDateTime(), nullable=False, index=True),
 )
 

@@ -18,7 +18,9 @@ from enum import Enum
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, false, or_, tuple_
+from sqlalchemy import ColumnElement, String, and_, false, literal, or_, tuple_
+from sqlalchemy import Enum as EnumType
+from sqlalchemy import cast as sql_cast
 
 from infra.database.repository.errors import InvalidCursorError, InvalidFilterError
 from infra.database.repository.mapping import ModelMap
@@ -29,6 +31,8 @@ SortKeys = Sequence[Sort | str] | Sort | str | None
 _NULLS_LAST_SERVERS = frozenset({"postgresql", "oracle"})
 #: Servers that answer ``(a, b) > (x, y)`` by one range of an index; MySQL scans.
 _ROW_VALUE_SERVERS = frozenset({"postgresql", "sqlite"})
+#: Servers that sort their own ENUM by the members' positions, and compare it as text.
+_POSITIONAL_ENUM_SERVERS = frozenset({"mysql", "mariadb"})
 _SIGNATURE_BYTES = 16
 
 
@@ -54,7 +58,7 @@ def order_by(models: ModelMap[Any], keys: Sequence[Sort], dialect: str) -> list[
     """The ORDER BY terms. The position of NULL is spelt out where the server's own differs."""
     terms: list[ColumnElement[Any]] = []
     for key in keys:
-        column = models.columns[key.field]
+        column = _sortable(models.columns[key.field], dialect)
         if _nullable(models, key.field):
             natural = "last" if (dialect in _NULLS_LAST_SERVERS) is not key.descending else "first"
             if natural != key.nulls:
@@ -65,8 +69,13 @@ def order_by(models: ModelMap[Any], keys: Sequence[Sort], dialect: str) -> list[
 
 def after(models: ModelMap[Any], keys: Sequence[Sort], values: Sequence[Any], dialect: str) -> ColumnElement[bool]:
     """The condition for rows that come after the row with `values`."""
-    columns = [models.columns[key.field] for key in keys]
-    values = [_member(column, value) for column, value in zip(columns, values, strict=True)]
+    mapped = [models.columns[key.field] for key in keys]
+    columns = [_sortable(column, dialect) for column in mapped]
+    values = [_member(column, value) for column, value in zip(mapped, values, strict=True)]
+    values = [
+        value if value is None or column is plain else literal(value, plain.type)
+        for column, plain, value in zip(columns, mapped, values, strict=True)
+    ]
     nullable = [_nullable(models, key.field) for key in keys]
     if len(keys) == 1 and not nullable[0]:
         return columns[0] < values[0] if keys[0].descending else columns[0] > values[0]
@@ -83,6 +92,13 @@ def after(models: ModelMap[Any], keys: Sequence[Sort], values: Sequence[Any], di
         start = columns[0] <= values[0] if keys[0].descending else columns[0] >= values[0]
         condition = and_(start, condition)
     return condition
+
+
+def _sortable(column: Any, dialect: str) -> Any:
+    kind = column.type
+    if dialect in _POSITIONAL_ENUM_SERVERS and isinstance(kind, EnumType) and kind.native_enum:
+        return sql_cast(column, String)
+    return column
 
 
 def _beyond(key: Sort, column: Any, value: Any, may_be_null: bool) -> ColumnElement[bool]:

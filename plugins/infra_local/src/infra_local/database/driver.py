@@ -169,6 +169,10 @@ class SQLiteDriver:
         if found is not None:
             found.interrupt()
 
+    def unlimited(self) -> str | None:
+        """None: the limit is not the server's, and no statement lifts it."""
+        return None
+
     def position(self, connection: Connection) -> str | None:
         """SQLite has no replicas."""
         return None

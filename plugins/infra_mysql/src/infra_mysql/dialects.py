@@ -1,0 +1,106 @@
+"""SQLAlchemy's dialects of the four DBAPIs, with fewer round trips.
+
+An autocommit session of ours switches the server's autocommit on, which SQLAlchemy does only with three further round trips a session; so
+COMMIT and ROLLBACK are left out there.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import CheckConstraint
+from sqlalchemy.dialects import registry
+from sqlalchemy.dialects.mysql.aiomysql import MySQLDialect_aiomysql
+from sqlalchemy.dialects.mysql.asyncmy import MySQLDialect_asyncmy
+from sqlalchemy.dialects.mysql.base import MySQLDDLCompiler
+from sqlalchemy.dialects.mysql.mysqldb import MySQLDialect_mysqldb
+from sqlalchemy.dialects.mysql.pymysql import MySQLDialect_pymysql
+
+from infra_mysql.settings import Driver
+
+_IN_TRANSACTION: Final = 1  # SERVER_STATUS_IN_TRANS
+
+
+def _is_idle(connection: Any) -> bool:
+    """Whether no transaction can be open: autocommit is on, and nobody sent BEGIN by hand (mysqlclient does not tell)."""
+    if not connection.get_autocommit():
+        return False
+    raw = getattr(connection, "driver_connection", connection)
+    return not getattr(raw, "server_status", 0) & _IN_TRANSACTION
+
+
+class TableChecks(MySQLDDLCompiler):
+    """CREATE TABLE with the checks of columns at its end: MariaDB takes no name for them beside the column."""
+
+    def visit_create_column(self, create: Any, first_pk: bool = False, **kw: Any) -> str | None:
+        column = create.element
+        if column.system:
+            return None
+        inline = [self.process(one) for one in column.constraints if not isinstance(one, CheckConstraint)]
+        return " ".join([self.get_column_specification(column, first_pk=first_pk), *inline])
+
+    def create_table_constraints(self, table: Any, **kw: Any) -> str:
+        checks = [self.process(one) for column in table.columns for one in column.constraints if isinstance(one, CheckConstraint)]
+        return ", \n\t".join(part for part in (super().create_table_constraints(table, **kw), *checks) if part)
+
+
+class _Lean:
+    ddl_compiler = TableChecks
+
+    def on_connect(self) -> None:
+        """The policy's own first statement names the character set."""
+
+    def do_commit(self, dbapi_connection: Any) -> None:
+        if not _is_idle(dbapi_connection):
+            dbapi_connection.commit()
+
+    def do_rollback(self, dbapi_connection: Any) -> None:
+        if not _is_idle(dbapi_connection):
+            dbapi_connection.rollback()
+
+    def _initialize_mysql(self, connection: Any) -> None:
+        super()._initialize_mysql(connection)  # type: ignore[misc]
+        # ``VALUES (...) AS new`` keeps all four DBAPIs from sending many rows as one statement; VALUES() of MySQL 5 and MariaDB does not.
+        self._requires_alias_for_on_duplicate_key = False
+
+
+class PyMySQLDialect(_Lean, MySQLDialect_pymysql):
+    """PyMySQL."""
+
+    supports_statement_cache = True
+
+    def connect(self, *cargs: Any, **cparams: Any) -> Any:
+        """As PyMySQL, which would wait for ever for a greeting that does not come: it bounds the TCP connection alone."""
+        connection: Any = super().connect(*cargs, **{**cparams, "read_timeout": cparams["connect_timeout"]})
+        connection._read_timeout = cparams["read_timeout"]
+        return connection
+
+
+class MySQLClientDialect(_Lean, MySQLDialect_mysqldb):
+    """mysqlclient."""
+
+    supports_statement_cache = True
+
+
+class AsyncmyDialect(_Lean, MySQLDialect_asyncmy):
+    """asyncmy."""
+
+    supports_statement_cache = True
+
+
+class AiomysqlDialect(_Lean, MySQLDialect_aiomysql):
+    """aiomysql."""
+
+    supports_statement_cache = True
+
+
+_DIALECTS: Final[dict[Driver, type]] = {
+    "pymysql": PyMySQLDialect,
+    "mysqlclient": MySQLClientDialect,
+    "asyncmy": AsyncmyDialect,
+    "aiomysql": AiomysqlDialect,
+}
+#: What our dialects are called in SQLAlchemy's URLs, after ``mysql+``.
+NAMES: Final[dict[Driver, str]] = {driver: f"infra_{driver}" for driver in _DIALECTS}
+for _driver, _dialect in _DIALECTS.items():
+    registry.register(f"mysql.{NAMES[_driver]}", __name__, _dialect.__name__)
