@@ -19,6 +19,7 @@ class QueueFeature(StrEnum):
     """What a provider may have. Ask for it with ``require``, or with ``queue.supports(...)``."""
 
     DELAY = "delay"  #: publish(delay=...) and retry(delay=...)
+    RETRY_DELAY = "retry_delay"  #: retry(delay=...); every provider that has ``delay`` has it
     ORDERING = "ordering"  #: messages of one key are handled one at a time, in the order of publishing
     DEDUPLICATION = "deduplication"  #: publish(dedup_key=...) within the window
     EXTEND = "extend"  #: a lease can be prolonged

@@ -242,7 +242,7 @@ class AsyncConsumer:
             exc_info=failure,
             extra={"message_id": delivery.id, "attempt": attempt},
         )
-        return Retry(max(0.0, policy.backoff(attempt)) if QueueFeature.DELAY in self._queue.features else 0.0)
+        return Retry(max(0.0, policy.backoff(attempt)) if QueueFeature.RETRY_DELAY in self._queue.features else 0.0)
 
     def _poison(self, delivery: AsyncDelivery, reason: str) -> Action:
         self._log.error(

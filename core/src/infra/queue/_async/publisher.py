@@ -211,7 +211,7 @@ class AsyncPublisher:
             provider=queue.provider,
             operation="publish",
             retryable=failure.outcome is not PublishOutcome.REFUSED,
-            remedy=queue.remedy(code),
+            remedy=queue.advise(failure.error, code),
         )
         error.__cause__ = failure.error
         return error

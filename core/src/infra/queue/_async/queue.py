@@ -58,8 +58,6 @@ class AsyncQueue(AsyncResource[AsyncQueueDriver, QueueSettings]):
 
     def __init__(self, driver: AsyncQueueDriver, settings: QueueSettings, context: OpenContext, *, owned: bool = True) -> None:
         super().__init__(driver, settings, context, owned=owned)
-        if QueueFeature.DELAY in self.features:
-            self.features |= {QueueFeature.RETRY_DELAY}
         self.queue = settings.queue or context.name
         self.codec = codec_named(settings.codec, context.resource)
         self.dead_letters = AsyncDeadLetters(self)
@@ -71,6 +69,12 @@ class AsyncQueue(AsyncResource[AsyncQueueDriver, QueueSettings]):
         self._hops = driver.limits.delay is not None
         self._consumers: set[AsyncConsumer] = set()
         self._declared = False
+
+    @property
+    def features(self) -> frozenset[str]:
+        """See `Resource.features`; who can delay a message can delay its retry."""
+        found = self.driver.features
+        return found | {QueueFeature.RETRY_DELAY} if QueueFeature.DELAY in found else found
 
     async def start(self) -> None:
         """Check what the host requires, and that the queue is there."""

@@ -212,7 +212,7 @@ class Publisher:
             provider=queue.provider,
             operation="publish",
             retryable=failure.outcome is not PublishOutcome.REFUSED,
-            remedy=queue.remedy(code),
+            remedy=queue.advise(failure.error, code),
         )
         error.__cause__ = failure.error
         return error

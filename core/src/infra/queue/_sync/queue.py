@@ -71,6 +71,12 @@ class Queue(Resource[QueueDriver, QueueSettings]):
         self._consumers: set[Consumer] = set()
         self._declared = False
 
+    @property
+    def features(self) -> frozenset[str]:
+        """See `Resource.features`; who can delay a message can delay its retry."""
+        found = self.driver.features
+        return found | {QueueFeature.RETRY_DELAY} if QueueFeature.DELAY in found else found
+
     def start(self) -> None:
         """Check what the host requires, and that the queue is there."""
         super().start()
@@ -315,7 +321,7 @@ class Queue(Resource[QueueDriver, QueueSettings]):
     def retry_action(self, delay: float) -> Retry:
         """`Retry`, where the provider can."""
         if delay > 0:
-            self.need(QueueFeature.DELAY, "retry without delay, or choose a provider with delays")
+            self.need(QueueFeature.RETRY_DELAY, "retry without delay, or choose a provider with delays")
         return Retry(delay)
 
     def settle_one(self, delivery: Delivery, action: Action) -> None:
