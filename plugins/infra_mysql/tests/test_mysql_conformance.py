@@ -76,9 +76,7 @@ CONTROL = Control()
 
 
 def harness(*drivers: str) -> DatabaseHarness:
-    return DatabaseHarness(
-        "mysql", lambda: {**CONTROL.settings(), "driver": list(drivers)}, plugin="infra_mysql", control=lambda: CONTROL
-    )
+    return DatabaseHarness("mysql", lambda: {**CONTROL.settings(), "driver": list(drivers)}, plugin="infra_mysql", control=lambda: CONTROL)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -167,7 +167,7 @@ class Translator:
         if failure.fault not in _OF_SETTINGS:
             return REMEDIES.get(failure.fault)
         about = self._context.origins(failure.settings or self._settings.suspects.get(code, ()))
-        return advice(code, about) or REMEDIES.get(failure.fault)
+        return advice(code, about, certain=bool(failure.settings)) or REMEDIES.get(failure.fault)
 
     def _describe(self, error: BaseException, operation: str, failure: Failure, place: str | None) -> str:
         failed = f"{operation} failed on {self._context.provider}{f' at {place}' if place else ''}"
@@ -202,7 +202,7 @@ def _place(context: ExceptionContext) -> str | None:
 
 
 def _is_expected(context: ExceptionContext) -> bool:
-    # SQLAlchemy's dialect of MySQL finds out by an error that a table does not exist; of a statement's options it does not look at this one.
+    # SQLAlchemy's dialect of MySQL learns from an error that a table does not exist; it reads this option of the connection's alone.
     running = context.execution_context
     return running is not None and bool(running.execution_options.get("skip_user_error_events"))
 

@@ -7,13 +7,14 @@ import math
 import socket
 import ssl
 from collections.abc import Awaitable, Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import URL
 
 from infra.errors import ConfigurationError
-from infra_mysql.dialects import NAMES
+from infra_mysql.dialects import NAMES, TLS_MISSING
 from infra_mysql.settings import Driver, MySQLSettings, is_strict
 
 #: Where Linux distributions keep the certificate authorities that the machine trusts.
@@ -79,12 +80,17 @@ def session_settings(settings: MySQLSettings) -> str:
     MySQL's `wait_timeout` ends every idle session, in a transaction or not: the pool replaces those that have ended.
     """
     isolation = settings.isolation.replace(" ", "-")
-    lock, idle = math.ceil(settings.lock_timeout), math.ceil(settings.idle_in_transaction_timeout)
-    common = ["NAMES utf8mb4", "time_zone = '+00:00'", f"innodb_lock_wait_timeout = {max(1, lock)}", f"lock_wait_timeout = {max(1, lock)}"]
+    lock, idle = max(1, math.ceil(settings.lock_timeout)), math.ceil(settings.idle_in_transaction_timeout)
+    limit = settings.statement_timeout
+    common = ["NAMES utf8mb4", "time_zone = '+00:00'", f"innodb_lock_wait_timeout = {lock}", f"lock_wait_timeout = {lock}"]
     if settings.sql_mode is not None:
         common.append(f"sql_mode = '{settings.sql_mode}'")
-    mariadb = [f"tx_isolation = '{isolation}'", f"max_statement_time = {settings.statement_timeout:f}", f"idle_transaction_timeout = {idle}"]
-    mysql = [f"transaction_isolation = '{isolation}'", f"max_execution_time = {math.ceil(settings.statement_timeout * 1000)}"]
+    mariadb = [
+        f"tx_isolation = '{isolation}'",
+        f"max_statement_time = {limit:f}",
+        f"idle_transaction_timeout = {idle}",
+    ]
+    mysql = [f"transaction_isolation = '{isolation}'", f"max_execution_time = {math.ceil(limit * 1000)}"]
     if idle:
         mysql.append(f"wait_timeout = {idle}")
     return f"SET {', '.join(common)} /*M!100100 , {', '.join(mariadb)} */ /*!80000 , {', '.join(mysql)} */"
@@ -140,12 +146,12 @@ def descriptor_of(raw: Any, driver: Driver) -> int | None:
     # The event loop reads from it as well: what came while nobody asked is in the buffer, and the end is noted.
     if driver == "asyncmy":
         transport, state = raw._transport, raw._proto
-        spent = transport is None or state is None or state.eof or state.exc is not None or state.length > state.pos
+        spent = state is None or state.eof or state.exc is not None or state.length > state.pos
     else:
         reader = raw._reader
         transport = None if raw._writer is None else raw._writer.transport
-        spent = transport is None or reader.at_eof() or reader.exception() is not None or bool(reader._buffer)
-    return None if spent or transport.is_closing() else transport.get_extra_info("socket").fileno()
+        spent = reader is None or reader.at_eof() or reader.exception() is not None or bool(reader._buffer)
+    return None if spent or transport is None or transport.is_closing() else transport.get_extra_info("socket").fileno()
 
 
 def _bounded(make: Callable[..., Awaitable[Any]], tls: str, timeout: float | None) -> Callable[..., Awaitable[Any]]:
@@ -161,7 +167,7 @@ def _bounded(make: Callable[..., Awaitable[Any]], tls: str, timeout: float | Non
 
 
 async def _asyncmy(tls: str, **arguments: Any) -> Any:
-    from infra_mysql.encrypting import PreferringConnection  # asyncmy is imported by whoever uses it
+    from infra_mysql.encrypting import PreferringConnection
 
     connection = PreferringConnection(tls == "prefer", **arguments)
     await connection.connect()
@@ -169,13 +175,12 @@ async def _asyncmy(tls: str, **arguments: Any) -> Any:
 
 
 async def _aiomysql(tls: str, **arguments: Any) -> Any:
-    import aiomysql
-
+    aiomysql: Any = import_module("aiomysql")  # imported by whoever uses it, as asyncmy is
     connection = await aiomysql.connect(**arguments)
     if tls in ("verify", "require") and not connection._secure:
         connection.close()
         # It goes on in the clear when the server has no TLS.
-        raise aiomysql.OperationalError(2026, "TLS is required, and the server does not offer it")
+        raise aiomysql.OperationalError(2026, TLS_MISSING)
     return connection
 
 

@@ -6,7 +6,7 @@ COMMIT and ROLLBACK are left out there.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from sqlalchemy import CheckConstraint
 from sqlalchemy.dialects import registry
@@ -19,6 +19,8 @@ from sqlalchemy.dialects.mysql.pymysql import MySQLDialect_pymysql
 from infra_mysql.settings import Driver
 
 _IN_TRANSACTION: Final = 1  # SERVER_STATUS_IN_TRANS
+#: What drivers say that would go on in the clear.
+TLS_MISSING: Final = "TLS is required, and the server does not offer it"
 
 
 def _is_idle(connection: Any) -> bool:
@@ -32,23 +34,26 @@ def _is_idle(connection: Any) -> bool:
 class TableChecks(MySQLDDLCompiler):
     """CREATE TABLE with the checks of columns at its end: MariaDB takes no name for them beside the column."""
 
-    def visit_create_column(self, create: Any, first_pk: bool = False, **kw: Any) -> str | None:
+    def visit_create_column(self, create: Any, first_pk: bool = False, **kw: Any) -> str | None:  # noqa: ARG002 - SQLAlchemy's signature
+        """The column with its other constraints."""
         column = create.element
         if column.system:
             return None
         inline = [self.process(one) for one in column.constraints if not isinstance(one, CheckConstraint)]
         return " ".join([self.get_column_specification(column, first_pk=first_pk), *inline])
 
-    def create_table_constraints(self, table: Any, **kw: Any) -> str:
+    def create_table_constraints(self, table: Any, _include_foreign_key_constraints: Any = None, **kw: Any) -> str:
+        """The table's constraints, then the checks of its columns."""
         checks = [self.process(one) for column in table.columns for one in column.constraints if isinstance(one, CheckConstraint)]
-        return ", \n\t".join(part for part in (super().create_table_constraints(table, **kw), *checks) if part)
+        others = cast("Any", super()).create_table_constraints(table, _include_foreign_key_constraints, **kw)
+        return ", \n\t".join(part for part in (others, *checks) if part)
 
 
 class _Lean:
     ddl_compiler = TableChecks
 
-    def on_connect(self) -> None:
-        """The policy's own first statement names the character set."""
+    def on_connect(self) -> Any:
+        """Nothing: the policy's own first statement names the character set."""
 
     def do_commit(self, dbapi_connection: Any) -> None:
         if not _is_idle(dbapi_connection):
@@ -80,6 +85,16 @@ class MySQLClientDialect(_Lean, MySQLDialect_mysqldb):
     """mysqlclient."""
 
     supports_statement_cache = True
+
+    def connect(self, *cargs: Any, **cparams: Any) -> Any:
+        """As mysqlclient, which with MariaDB's library goes on in the clear when the server has no TLS."""
+        connection: Any = super().connect(*cargs, **cparams)
+        if cparams.get("ssl_mode") == "REQUIRED":
+            connection.query("SHOW SESSION STATUS LIKE 'Ssl_cipher'")
+            if not connection.store_result().fetch_row()[0][1]:
+                connection.close()
+                raise self.loaded_dbapi.OperationalError(2026, TLS_MISSING)
+        return connection
 
 
 class AsyncmyDialect(_Lean, MySQLDialect_asyncmy):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from asyncmy.connection import Connection
 from asyncmy.constants.CLIENT import SSL
+from asyncmy.errors import OperationalError
+
+from infra_mysql.dialects import TLS_MISSING
 
 
-class PreferringConnection(Connection):
+class PreferringConnection(cast("type[Any]", Connection)):  # its stub lacks what is used here
     """asyncmy's connection. By itself it asks every server for TLS once it has a context, and fails where there is none.
 
     Args:
@@ -17,16 +20,14 @@ class PreferringConnection(Connection):
     """
 
     def __init__(self, prefers: bool, **arguments: Any) -> None:
-        super().__init__(**arguments)
+        super().__init__(**arguments)  # pyright: ignore[reportUnknownMemberType]
         self._prefers = prefers
 
     async def _get_server_information(self) -> None:
-        await super()._get_server_information()
+        await super()._get_server_information()  # pyright: ignore[reportUnknownMemberType]
         if self._ssl_context is None or self.server_capabilities & SSL:
             return
         if not self._prefers:
-            from asyncmy.errors import OperationalError
-
-            raise OperationalError(2026, "TLS is required, and the server does not offer it")
+            raise OperationalError(2026, TLS_MISSING)
         self._ssl_context = None
-        self._client_flag &= ~SSL
+        self._client_flag &= ~SSL  # pyright: ignore[reportUnknownMemberType]

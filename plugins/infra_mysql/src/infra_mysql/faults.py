@@ -36,7 +36,8 @@ _NUMBERS: Final[dict[Fault, tuple[int, ...]]] = {
     Fault.LIMIT: (1021, 1026, 1037, 1038, 1040, 1041, 1114, 1135, 1203, 1206, 1226, 1637),
     Fault.CORRUPT: (1033, 1034, 1035, 1194, 1195, 1459, 1712),
     # 1927 and 3169: somebody killed it; 1053: the server ends; 4031: idle for longer than wait_timeout
-    Fault.CONNECTION: (1043, 1049, 1053, 1077, 1079, 1080, 1152, 1158, 1159, 1160, 1161, 1184, 1927, 3169, 4031),
+    Fault.MISSING: (1049,),
+    Fault.CONNECTION: (1043, 1053, 1077, 1079, 1080, 1152, 1158, 1159, 1160, 1161, 1184, 1927, 3169, 4031),
 }
 _FAULTS: Final = {number: fault for fault, numbers in _NUMBERS.items() for number in numbers}
 #: Connection errors of servers that leave open what became of a COMMIT. The clients' own (2006, 2013 and the like) all do.
@@ -59,7 +60,31 @@ _CLASSES: Final = {
 _CLOSED: Final = ("closed", "not connected", "cancelled during execution")
 #: What they say of one that they lost count of.
 _BROKEN: Final = ("packet sequence", "network operation failed", "out of sync")
-_NO_DATABASE: Final = "create the database, or correct its name in the settings"
+#: Why a session did not come to stand: what is said, our words, and the settings that it is about where they are not the usual ones.
+_REASONS: Final[tuple[tuple[re.Pattern[str], str, tuple[str, ...]], ...]] = (
+    (
+        re.compile(r"Access denied for user (?P<it>'[^']*')@.* to database (?P<database>'[^']*')"),
+        "user {it} may not use database {database}",
+        ("username", "database"),
+    ),
+    (
+        re.compile(r"Access denied for user (?P<it>'[^']*')@.*password: NO"),
+        "the server wants a password of user {it}, or another user",
+        ("username", "password"),
+    ),
+    (re.compile(r"Access denied for user (?P<it>'[^']*')@"), "wrong user name or password, of user {it}", ("username", "password")),
+    (re.compile(r"Host '.*' is not allowed to connect"), "the server lets no user in from this host", ("host", "username")),
+    (re.compile(r"Unknown database (?P<it>'[^']*')"), "there is no database {it}", ()),
+    (re.compile(r"Too many connections|max_user_connections"), "the server has no connection left", ()),
+    (re.compile(r"certificate verify failed:? ?(?P<it>[\w\s-]*)"), "its certificate is not trusted ({it})", ("tls", "tls_ca")),
+    (re.compile(r"(SSL|TLS)[\w ]* is required"), "the server does not speak TLS, and `tls` asks for it", ("tls",)),
+    (re.compile(r"Unknown (MySQL |MariaDB )?server host|getaddrinfo|Name or service not known"), "unknown host", ("host",)),
+    (re.compile(r"Can't connect to .*\((111|61)\b"), "connection refused", ()),
+    (re.compile(r"Can't connect to .*\((110|60)\b|did not answer"), "no answer in time", ()),
+    (re.compile(r"Can't connect to .*\(115\b"), "connection refused, or no answer in time", ()),  # the C library does not tell which
+)
+#: Faults that a refused session can be.
+_OF_SESSIONS: Final = frozenset({Fault.UNAUTHENTICATED, Fault.MISSING, Fault.PERMISSION, Fault.CONNECTION, Fault.LIMIT})
 
 
 def classify(error: BaseException) -> Failure | None:
@@ -73,12 +98,14 @@ def classify(error: BaseException) -> Failure | None:
     if not number:
         return _without_number(text, classes)
     if 2000 <= number < 2100 and number not in _FAULTS:
-        return Failure(fault=Fault.CONNECTION, code=str(number), commit_unknown=True)
+        reason, settings = _reason(text)
+        return Failure(fault=Fault.CONNECTION, code=str(number), commit_unknown=True, reason=reason, settings=settings)
     if number == 1305 and text.upper().startswith("SAVEPOINT"):
         return Failure(fault=Fault.SAVEPOINT_LOST, code=str(number), ends_transaction=True)
     if number == 1290 and "read-only" not in text and "read_only" not in text:
         return Failure(fault=Fault.PERMISSION, code=str(number))  # another option of the server forbids it
     fault = _FAULTS.get(number) or _class_of(classes)
+    reason, settings = _reason(text) if fault in _OF_SESSIONS else (None, ())
     pattern = _CONSTRAINTS.get(fault)
     found = pattern.search(text) if pattern is not None else None
     return Failure(
@@ -87,8 +114,16 @@ def classify(error: BaseException) -> Failure | None:
         constraint=found[1] if found else None,
         ends_transaction=fault in _WHOLE,
         commit_unknown=number in _COMMIT_UNKNOWN,
-        remedy=_NO_DATABASE if number == 1049 else None,
+        reason=reason,
+        settings=settings,
     )
+
+
+def _reason(text: str) -> tuple[str | None, tuple[str, ...]]:
+    for pattern, words, settings in _REASONS:
+        if found := pattern.search(text):
+            return words.format_map(found.groupdict()), settings
+    return None, ()
 
 
 def _without_number(text: str, classes: list[type]) -> Failure:

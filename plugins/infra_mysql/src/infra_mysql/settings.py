@@ -34,7 +34,7 @@ class MySQLSettings(ServerDatabaseSettings):
     """A database on a MySQL or MariaDB server."""
 
     driver: list[Driver] = Field(
-        default_factory=list,
+        default_factory=list[Driver],
         description="What to connect with: `pymysql` (the default) or `mysqlclient` for blocking hosts, "
         "`asyncmy` (the default) or `aiomysql` for asyncio hosts; one of each at most.",
     )
@@ -71,7 +71,7 @@ class MySQLSettings(ServerDatabaseSettings):
     def driver_of(self, is_async: bool) -> Driver:
         """The driver of one door."""
         door = ASYNCIO if is_async else BLOCKING
-        return next((name for name in self.driver if name in door), door[0])
+        return door[1] if door[1] in self.driver else door[0]
 
     @classmethod
     def expand_url(cls, url: str) -> dict[str, object]:
