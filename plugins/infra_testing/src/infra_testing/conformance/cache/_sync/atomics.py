@@ -11,7 +11,7 @@ import pytest
 from infra.cache import MISS, Cache, CacheFeature, CacheValueError, LockLostError, LockNotAcquiredError
 from infra.errors import UnsupportedError
 from infra.runtime.threads import gather
-from infra_testing.conformance.cache._sync.case import CacheCase
+from infra_testing.conformance.cache._sync.case import ATTEMPTS, PATIENCE, CacheCase
 from infra_testing.conformance.cache.processes import admit, run_in_processes
 from infra_testing.harness import Place
 
@@ -34,12 +34,17 @@ class AtomicCases(CacheCase):
             with pytest.raises(UnsupportedError, match="incr"):
                 cache.decr("count", ttl=1)
             return
-        assert cache.incr("short", ttl=0.4) == 1
-        assert cache.incr("short", ttl=600) == 2
+        for attempt in range(ATTEMPTS):
+            short = f"short {attempt}"
+            assert cache.incr(short, ttl=0.3) == 1
+            if cache.incr(short, ttl=600) == 2:
+                break
+        else:
+            raise AssertionError("a counter is forgotten at once")
         assert cache.incr("long", ttl=600) == 1
         assert cache.incr("long", ttl=0.05) == 2
-        self.gone(cache, "short")
-        assert cache.incr("short", 5) == 5
+        self.gone(cache, short)
+        assert cache.incr(short, 5) == 5
         assert cache.get("long") == 2
 
     def test_only_integers_of_64_bits_can_be_incremented(self, cache: Cache) -> None:
@@ -112,7 +117,7 @@ class AtomicCases(CacheCase):
             return
         first, second = cache.lock("door", ttl=0.1), cache.lock("door")
         assert first.acquire()
-        assert second.acquire(wait=10)
+        assert second.acquire(wait=PATIENCE)
         assert first.fence is not None
         assert second.fence is not None
         assert second.fence > first.fence
@@ -125,11 +130,24 @@ class AtomicCases(CacheCase):
             with pytest.raises(UnsupportedError, match="lock"):
                 cache.lock("door", wait=0)
             return
-        with cache.lock("door", ttl=0.3) as held:
-            with pytest.raises(LockNotAcquiredError, match="door"):
-                cache.lock("door", wait=0.5).__enter__()
-            assert not held.lost
-        with cache.lock("door", ttl=0.3, wait=5):
+
+        def outlasts_its_ttl(name: str) -> bool:
+            try:
+                with cache.lock(name, ttl=0.3) as held:
+                    try:
+                        cache.lock(name, wait=0.5).__enter__()
+                    except LockNotAcquiredError as error:
+                        return name in str(error) and not held.lost
+                    return False
+            except LockLostError:
+                return False
+
+        for attempt in range(ATTEMPTS):
+            if outlasts_its_ttl(f"door {attempt}"):
+                break
+        else:
+            raise AssertionError("a lock is not extended")
+        with cache.lock(f"door {attempt}", wait=PATIENCE):
             pass
         lost = cache.lock("door", ttl=0.3)
         lost.__enter__()
@@ -162,8 +180,8 @@ class AtomicCases(CacheCase):
         decisions = [slow.acquire() for _ in range(4)]
         assert [bool(decision) for decision in decisions] == [True, True, True, False]
         assert [decision.remaining for decision in decisions] == [2, 1, 0, 0]
-        assert 90 < decisions[3].retry_after <= 100
-        assert 290 < decisions[3].reset_after <= 300
+        assert 50 < decisions[3].retry_after <= 100
+        assert 250 < decisions[3].reset_after <= 300
         assert (slow.acquire("somebody else")).allowed
         assert (slow.acquire(cost=0)).remaining == 0
         assert (slow.acquire("greedy", cost=4)).retry_after == float("inf")
@@ -183,8 +201,8 @@ class AtomicCases(CacheCase):
             with pytest.raises(UnsupportedError, match="gcra"):
                 cache.limiter("shared", 1, 1).acquire()
             return
-        admitted = run_in_processes(3, admit, self.harness, place, 0.001, 20, 15)
+        admitted = run_in_processes(2, admit, self.harness, place, 0.001, 20, 15)
         if cache.supports(CacheFeature.SHARED):
             assert sum(admitted) == 20
         else:
-            assert admitted == [15, 15, 15]
+            assert admitted == [15, 15]

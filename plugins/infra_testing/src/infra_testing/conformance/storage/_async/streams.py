@@ -92,7 +92,7 @@ class AsyncStreamCases(AsyncStorageCases):
                 await asyncio.Event().wait()
 
             task = asyncio.create_task(bucket.put(key, endless()))
-            await asyncio.wait_for(waiting.wait(), 10)
+            await asyncio.wait_for(waiting.wait(), 90)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
