@@ -154,6 +154,8 @@ class Connections:
                 for _ in range(count):
                     try:
                         replies.append(connection.read_response())
+                    except exceptions.ReadOnlyError:  # the name may stand for another server by now
+                        raise
                     except exceptions.ResponseError as error:
                         failure = failure or error
                 if sending is not None:
@@ -254,6 +256,8 @@ class AsyncConnections:
                     for _ in range(count):
                         try:
                             replies.append(await connection.read_response())
+                        except exceptions.ReadOnlyError:
+                            raise
                         except exceptions.ResponseError as error:
                             failure = failure or error
                     if sending is not None:

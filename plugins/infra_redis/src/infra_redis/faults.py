@@ -6,6 +6,7 @@ from typing import Final
 
 from redis import exceptions
 
+from infra.driver import Cause
 from infra.plugin import ErrorCode
 
 
@@ -64,3 +65,17 @@ def classify(error: BaseException) -> ErrorCode | None:
         text = str(error)
         return next((code for word, code in _WORDS if word in text), ErrorCode.INTERNAL)
     return ErrorCode.INTERNAL if isinstance(error, exceptions.RedisError) else None
+
+
+def explain(error: BaseException) -> Cause | None:
+    """Better words for an exception than its own, and the settings that it is about."""
+    text = str(error)
+    if "DB index is out of range" in text:
+        return Cause("the server has no database of that number", ("db",))
+    if "NOAUTH" in text or "Authentication required" in text:
+        return Cause("the server asks for a password", ("password",))
+    if classify(error) is ErrorCode.CONFIGURATION:
+        return Cause(text, ("host", "port"))  # it is a cluster
+    if isinstance(error, exceptions.ResponseError) and classify(error) is ErrorCode.UNAVAILABLE:
+        return Cause(text, remedy="look at the server: it answers, but cannot do it now")
+    return None

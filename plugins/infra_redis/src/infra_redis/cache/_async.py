@@ -9,10 +9,11 @@ from redis import exceptions
 
 from infra.cache.gcra import decide
 from infra.cache.model import CacheFeature, CacheItem, Decision, SetMode
+from infra.driver import Cause
 from infra.plugin import ErrorCode
 from infra_redis.cache import scripts
 from infra_redis.connections import AsyncConnections, pack
-from infra_redis.faults import classify
+from infra_redis.faults import classify, explain
 
 # async-only: begin
 from redis.asyncio import Redis  # isort: skip
@@ -111,6 +112,10 @@ class AsyncRedisCacheDriver:
     def classify(self, error: BaseException) -> ErrorCode | None:
         """What an exception of redis-py stands for."""
         return classify(error)
+
+    def explain(self, error: BaseException) -> Cause | None:
+        """Better words for it, and the settings that it is about."""
+        return explain(error)
 
     def unwrap(self) -> Sequence[object]:
         """A client of redis-py on the same server."""

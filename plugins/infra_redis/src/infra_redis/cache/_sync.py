@@ -10,10 +10,11 @@ from redis import Redis, exceptions
 
 from infra.cache.gcra import decide
 from infra.cache.model import CacheFeature, CacheItem, Decision, SetMode
+from infra.driver import Cause
 from infra.plugin import ErrorCode
 from infra_redis.cache import scripts
 from infra_redis.connections import Connections, pack
-from infra_redis.faults import classify
+from infra_redis.faults import classify, explain
 
 _FENCE: Final = "infra@fence"
 _MODES: Final[dict[SetMode, tuple[str, ...]]] = {SetMode.SET: (), SetMode.ADD: ("NX",), SetMode.REPLACE: ("XX",)}
@@ -106,6 +107,10 @@ class RedisCacheDriver:
     def classify(self, error: BaseException) -> ErrorCode | None:
         """What an exception of redis-py stands for."""
         return classify(error)
+
+    def explain(self, error: BaseException) -> Cause | None:
+        """Better words for it, and the settings that it is about."""
+        return explain(error)
 
     def unwrap(self) -> Sequence[object]:
         """A client of redis-py on the same server."""

@@ -225,12 +225,14 @@ class AsyncRedisQueueDriver:
         while True:
             received, coming, last = await self._claim(place, most, lease)
             left = until - time.monotonic()
-            if received or left <= 0 or self._waits.round(queue) != number:
+            if received or left <= 0:
                 return received
             pause = min(left, _LONGEST_WAIT) if coming < 0 else min(left, _LONGEST_WAIT, coming / 1000)
             block = max(1, math.ceil(pause * 1000))
             data = pack(("XREAD", "BLOCK", block, "STREAMS", place.wake, last))
             await self._waits.wait(queue, number, data, block / 1000 + _SLACK)
+            if self._waits.round(queue) != number:
+                return []
 
     async def _claim(self, place: Place, most: int, lease: float) -> tuple[list[Received], int, bytes]:
         received: list[Received] = []
@@ -238,8 +240,16 @@ class AsyncRedisQueueDriver:
 
         async def claim() -> None:
             nonlocal rest
-            arguments = (self._name, most, max(1, math.ceil(lease * 1000)))
-            found, *further = await self._run(place, scripts.CLAIM, arguments, self._timeout)
+            await self._give_back(place)
+            lane, sending = place.lane(), Sending()
+            arguments = (self._name, most, max(1, math.ceil(lease * 1000)), lane.number)
+            try:
+                found, *further = await self._call(place, scripts.CLAIM, (*place.keys, lane.key), arguments, self._timeout, sending)
+            except BaseException as error:
+                if sending.begun and not is_answer(error):
+                    place.claims.append(Batch(lane.key, lane.number))
+                raise
+            place.free(lane)
             if not found:
                 rest = (further[0], further[1])
             for entry, count, attempt, abandoned, fields in found:
@@ -253,6 +263,14 @@ class AsyncRedisQueueDriver:
                 await shielded(self.settle, place.spec.name, [(one.token, RELEASE) for one in received], self._timeout)
             raise
         return received, *rest
+
+    async def _give_back(self, place: Place) -> None:
+        """What claims without an answer may have taken; nobody has it, and it would wait for the end of a lease."""
+        while place.claims:
+            claim = place.claims[0]
+            await self._connections.run(scripts.UNCLAIM, (*place.keys, claim.lane), (self._name, claim.number), self._timeout)
+            if claim in place.claims:
+                place.claims.remove(claim)
 
     async def interrupt(self, queue: str) -> None:
         """End the waiting receives."""

@@ -10,6 +10,7 @@ from typing import Any, Final
 from infra.queue.model import NO_HEADERS, OCTETS, DeadLetter, Message
 
 _JSON: Final = "application/json"
+_DIED: Final = 8  # fields and values that a dead letter has beside its message's
 
 
 def about(message: Message) -> str:
@@ -56,9 +57,10 @@ def message(entry: bytes, fields: Sequence[bytes], attempt: int) -> Message:
 
 def dead_letter(entry: bytes, fields: Sequence[bytes]) -> DeadLetter:
     """A dead letter; what was added when it died stands at the end."""
-    died = _texts(fields[-6:])
+    died = _texts(fields[-_DIED:])
     at = int(died.get("died_at") or entry.partition(b"-")[0])
-    return DeadLetter(message(entry, fields[:-6], int(died.get("attempts") or 0)), died.get("reason", ""), _time(at * 1000))
+    original = died.get("entry", "").encode() or entry
+    return DeadLetter(message(original, fields[:-_DIED], int(died.get("attempts") or 0)), died.get("reason", ""), _time(at * 1000))
 
 
 def _texts(fields: Sequence[bytes]) -> dict[str, Any]:

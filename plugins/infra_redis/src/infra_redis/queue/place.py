@@ -1,4 +1,4 @@
-"""One queue of a driver: its keys, and what was sent without an answer."""
+"""One queue of a driver: its keys, and what was sent or claimed without an answer."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Token(NamedTuple):
 
 
 class Lane:
-    """Sends one batch after the other; the server remembers up to which number they came.
+    """One batch, or claim, after the other; the server remembers up to which number they came.
 
     Args:
         key: Where the server remembers.
@@ -44,7 +44,7 @@ class Lane:
 
 
 class Batch(NamedTuple):
-    """A batch that may or may not have come.
+    """A batch or a claim that may or may not have come.
 
     Args:
         lane: Where the server remembers it.
@@ -70,6 +70,7 @@ class Place:
         self.messages, self.wake, self.dead = prefix + "messages", prefix + "wake", prefix + "dead"
         self.window_ms = max(1, round(spec.dedup_window * 1000))
         self.unknown: dict[str, tuple[Batch, int]] = {}  # id of a message -> its batch, and its place in it
+        self.claims: list[Batch] = []  # without an answer
         self._lanes: list[Lane] = []
         self._numbers = itertools.count(1)
         self._sender = f"{prefix}sent:{sender}:"

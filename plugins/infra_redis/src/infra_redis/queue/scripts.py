@@ -24,7 +24,7 @@ from infra_redis.scripting import Script
 
 #: The consumer group.
 GROUP: Final = "infra"
-#: Seconds for which it is remembered up to which batch a sender came.
+#: Seconds for which the server remembers up to which number a lane came.
 REMEMBERED: Final = 3600
 
 #: The parts of a queue, in the order in which every script gets their keys.
@@ -37,6 +37,11 @@ local call = redis.call
 local time = call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local news = false
+local STALE = 'STALE it was given up, or came twice'
+
+local function stands_at(lane)
+    return tonumber(string.match(call('GET', lane) or '0', '^%d+'))
+end
 
 local function tell()
     if news then call('XADD', WAKE, 'MAXLEN', 1, '*', 'news', '') end
@@ -120,14 +125,11 @@ def _script(source: str) -> Script:
     return Script(_COMMON + source)
 
 
-#: KEYS: the parts, where the sender stands, deduplication keys. ARGV: batch number, window in ms, then for each message: when due (ms) or
-#: nothing, ``=key`` or nothing, which of the deduplication keys or 0, id, body, about. Gives the numbers of the duplicates.
+#: KEYS: the parts, where the lane stands, deduplication keys. ARGV: number of the batch, window in ms, then for each message: when due
+#: (ms) or nothing, ``=key`` or nothing, which of the deduplication keys or 0, id, body, about. Gives the numbers of the duplicates.
 SEND: Final = _script(f"""
 if call('EXISTS', MESSAGES) == 0 then return redis.error_reply('NOGROUP there is no such queue') end
-local stands = call('GET', KEYS[10])
-if stands and tonumber(string.match(stands, '^%d+')) >= tonumber(ARGV[1]) then
-    return redis.error_reply('STALE the batch was given up, or came twice')
-end
+if stands_at(KEYS[10]) >= tonumber(ARGV[1]) then return redis.error_reply(STALE) end
 local doubles = {{}}
 for at = 3, #ARGV, 6 do
     local key = tonumber(ARGV[at + 2])
@@ -142,7 +144,7 @@ tell()
 return doubles
 """)
 
-#: KEYS: where the sender stands. ARGV: the number of a batch of which nothing is known. Gives the numbers of its duplicates when it came;
+#: KEYS: where the lane stands. ARGV: the number of a batch of which nothing is known. Gives the numbers of its duplicates when it came;
 #: else nothing, and it can no longer come.
 RESOLVE: Final = Script(f"""
 local stands = redis.call('GET', KEYS[1])
@@ -155,15 +157,17 @@ redis.call('SET', KEYS[1], string.format('%.0f', ARGV[1] + 1), 'EX', {REMEMBERED
 return false
 """)
 
-#: KEYS: the parts. ARGV: receiver, the most, lease in ms. Gives the deliveries: entry, count, attempt, whether a lease ended, fields; and
-#: when there is none, in how many ms something becomes visible (-1: nothing known), and the last entry of `wake`.
-CLAIM: Final = _script("""
+#: KEYS: the parts, where the lane stands. ARGV: receiver, the most, lease in ms, number of the claim. Gives the deliveries: entry, count,
+#: attempt, whether a lease ended, fields; and when there is none, in how many ms something becomes visible (-1: nothing known), and the
+#: last entry of `wake`.
+CLAIM: Final = _script(f"""
+if stands_at(KEYS[10]) >= tonumber(ARGV[4]) then return redis.error_reply(STALE) end
 local most, ends = tonumber(ARGV[2]), now + tonumber(ARGV[3])
-local found = {}
+local found = {{}}
 
 local function hand(entry, fields, count, abandoned)
     call('ZADD', LEASES, ends, entry)
-    found[#found + 1] = {entry, count, count - uncounted(entry, count), abandoned, fields}
+    found[#found + 1] = {{entry, count, count - uncounted(entry, count), abandoned, fields}}
 end
 
 local function again(entry, abandoned)
@@ -198,15 +202,43 @@ if #found < most then
         for _, entry in ipairs(read[1][2]) do hand(entry[1], entry[2], 1, 0) end
     end
 end
-if #found > 0 then return {found} end
+if #found > 0 then
+    local entries = {{ARGV[4]}}
+    for number, one in ipairs(found) do entries[number + 1] = one[1] .. '/' .. one[2] end
+    call('SET', KEYS[10], table.concat(entries, ' '), 'EX', {REMEMBERED})
+    return {{found}}
+end
 
 local coming = -1
-for _, key in ipairs({LEASES, DUE}) do
+for _, key in ipairs({{LEASES, DUE}}) do
     local at = call('ZRANGE', key, 0, 0, 'WITHSCORES')[2]
     if at and (coming < 0 or at - now < coming) then coming = math.max(0, at - now) end
 end
 local last = call('XREVRANGE', WAKE, '+', '-', 'COUNT', 1)[1]
-return {found, coming, last and last[1] or '0-0'}
+return {{found, coming, last and last[1] or '0-0'}}
+""")
+
+#: KEYS: the parts, where the lane stands. ARGV: receiver, number of a claim without an answer. Gives back what it took, uncounted; when
+#: it did not come, it can no longer come.
+UNCLAIM: Final = _script(f"""
+if stands_at(KEYS[10]) < tonumber(ARGV[2]) then
+    call('SET', KEYS[10], string.format('%.0f', ARGV[2] + 1), 'EX', {REMEMBERED})
+    return 0
+end
+local claimed = call('GET', KEYS[10])
+if tonumber(string.match(claimed, '^%d+')) > tonumber(ARGV[2]) then return 0 end
+for entry, count in string.gmatch(claimed, ' ([%d-]+)/(%d+)') do
+    local was = call('ZSCORE', LEASES, entry) and pending(entry)
+    if was and was[2] == ARGV[1] and was[4] == tonumber(count) then
+        call('HINCRBY', MARKS, entry, 1)
+        call('ZREM', LEASES, entry)
+        call('ZADD', DUE, now, '=' .. entry)
+        news = true
+    end
+end
+call('DEL', KEYS[10])
+tell()
+return 1
 """)
 
 #: KEYS: the parts. ARGV: receiver, then for each delivery: entry, count, ``=key`` or nothing, what to do, and ms or a reason.
@@ -235,9 +267,8 @@ for at = 2, #ARGV, 5 do
                 local fields = call('XRANGE', MESSAGES, entry, entry)[1]
                 if fields then
                     fields = fields[2]
-                    for _, part in ipairs({'reason', argument, 'attempts', held[4] - uncounted(entry, held[4]), 'died_at', now}) do
-                        fields[#fields + 1] = part
-                    end
+                    local died = {'entry', entry, 'reason', argument, 'attempts', held[4] - uncounted(entry, held[4]), 'died_at', now}
+                    for _, part in ipairs(died) do fields[#fields + 1] = part end
                     call('XADD', DEAD, '*', unpack(fields))
                 end
             end
@@ -309,13 +340,13 @@ for _, entry in ipairs(entries) do
     if moved == most then break end
     local fields, about = entry[2], {}
     for at = 1, #fields, 2 do about[fields[at]] = fields[at + 1] end
-    if not wanted or wanted[about.id or entry[1]] then
+    if not wanted or wanted[about.about and about.id or about.entry] then
         call('XDEL', DEAD, entry[1])
         if about.id and about.body and about.about then
             put(about.id, about.body, about.about, '', about.key and '=' .. about.key or '')
         else
             news = true
-            call('XADD', MESSAGES, '*', unpack(fields, 1, #fields - 6))  -- as whoever added it wrote it
+            call('XADD', MESSAGES, '*', unpack(fields, 1, #fields - 8))  -- as whoever added it wrote it
         end
         moved = moved + 1
     end
