@@ -67,7 +67,7 @@ def infra(python: Path, tmp_path: Path) -> Any:
             env={**clean, **environ},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=150,
         )
         assert status is None or done.returncode == status, done.stdout + done.stderr
         assert "Traceback" not in done.stdout + done.stderr

@@ -14,7 +14,7 @@ from infra.runtime.aio import sleep
 from infra_testing.conformance.cache.minimal import MinimalCacheDriver
 from infra_testing.harness import Harness, Place
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 MINIMAL = Harness("minimal", plugin="infra_testing.conformance.cache.minimal", settings={"probe_interval": 0.02, "tombstones": 5})
 
 

@@ -379,7 +379,7 @@ def test_a_worker_consumes_and_dead_letters_come_back(
     assert {message["body"] for message in infra("queue", "peek", "jobs", "--json").data} == {"one", "two", "bad"}
     command = ("worker", "tasks:handle", "--queue", "jobs", "--max-attempts", "1", "--until-empty", "--processes", processes)
     worker = start(*command)
-    _, err = worker.communicate(timeout=60)
+    _, err = worker.communicate(timeout=150)
     assert worker.returncode == 0, err
     assert sorted(handlers.read_text().split()) == ["one", "two"]
     dead = infra("queue", "peek", "jobs", "--dead", "--json").data
@@ -391,7 +391,7 @@ def test_a_worker_consumes_and_dead_letters_come_back(
 
 def test_a_worker_whose_handler_does_not_exist_says_so(start: Callable[..., subprocess.Popen[str]], handlers: Path) -> None:
     worker = start("worker", "tasks:nothing", "--queue", "jobs")
-    _, err = worker.communicate(timeout=60)
+    _, err = worker.communicate(timeout=150)
     assert worker.returncode == 3
     assert "cannot load handler tasks:nothing" in err
 

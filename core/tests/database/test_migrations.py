@@ -292,7 +292,7 @@ def test_two_migrators_at_once_migrate_once(opened: Any, host: Host, place: Plac
         assert migrator.stdin is not None
         migrator.stdin.write("\n")
         migrator.stdin.flush()
-    counts = sorted(int(migrator.communicate(timeout=60)[0]) for migrator in migrators)
+    counts = sorted(int(migrator.communicate(timeout=150)[0]) for migrator in migrators)
     assert [migrator.returncode for migrator in migrators] == [0, 0]
     assert counts == [0, 1]
     assert tables(database) == {"agents", "alembic_version"}

@@ -27,7 +27,7 @@ from infra.runtime.aio import (
 import asyncio  # isort: skip
 
 # async-only: end
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 
 class Counting:

@@ -24,7 +24,7 @@ from infra.runtime.threads import (
     within,
 )
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 
 class Counting:

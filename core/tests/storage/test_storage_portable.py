@@ -228,7 +228,7 @@ async def test_a_driver_that_fails_early_stops_an_endless_source(async_bucket, d
 
     driver.take = 3
     with pytest.raises(StorageError, match="SDK says no"):
-        await asyncio.wait_for(async_bucket.put("object", endless()), 10)
+        await asyncio.wait_for(async_bucket.put("object", endless()), 60)
     assert pulled < 12
 
 
@@ -268,7 +268,7 @@ async def test_more_waiting_streams_than_threads_can_all_be_cancelled(async_buck
     await asyncio.sleep(0.01)
     for task in tasks:
         task.cancel()
-    results = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 10)
+    results = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 60)
     assert all(isinstance(result, asyncio.CancelledError) for result in results)
     driver.objects["fine"] = b"x"
     assert (await async_bucket.head("fine")).size == 1

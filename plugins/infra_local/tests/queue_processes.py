@@ -15,7 +15,7 @@ from typing import Any
 
 import pydantic
 
-from infra.queue import AsyncQueue, PublishError, Queue
+from infra.queue import AsyncQueue, PublishError, Queue, RetryPolicy
 from infra.queue.worker import WorkerOptions, run_worker
 from infra_testing.harness import Harness, Place
 
@@ -56,7 +56,7 @@ def consumer(folder: str, name: str) -> None:
     """Handle until killed; ledger what was handled."""
     queue = open_blocking(folder)
     handled = Ledger(Path(folder) / f"handled-{name}")
-    queue.consume(lambda delivery: handled.write(delivery.id), concurrency=2, lease=2.0)
+    queue.consume(lambda delivery: handled.write(delivery.id), concurrency=2, lease=2.0, retry=RetryPolicy(max_attempts=1000))
 
 
 def holder(folder: str) -> None:
@@ -80,7 +80,7 @@ def holder(folder: str) -> None:
 def sleeper(folder: str) -> None:
     """Take a message, say so, and acknowledge it when told to; say how that went."""
     queue = open_blocking(folder)
-    (delivery,) = queue.receive(wait=10, lease=1.0)
+    (delivery,) = queue.receive(wait=90, lease=1.0)
     print(delivery.id, flush=True)
     sys.stdin.readline()
     try:

@@ -188,7 +188,7 @@ print("done")
 def test_an_io_error_at_commit_is_an_unknown_commit(tmp_path):
     """The kernel refuses to let the write-ahead log grow, in the middle of COMMIT."""
     pytest.importorskip("resource")
-    done = subprocess.run([sys.executable, "-W", "error", "-c", IO_ERROR, str(tmp_path)], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-W", "error", "-c", IO_ERROR, str(tmp_path)], capture_output=True, text=True, timeout=150)
     assert done.stdout == "done\n", done.stderr
 
 
@@ -276,7 +276,7 @@ def test_a_named_lock_is_held_against_other_processes(place, database):
     )
 
     def other():
-        return subprocess.run([sys.executable, "-c", script, str(place.data_dir)], capture_output=True, text=True, timeout=60).stdout
+        return subprocess.run([sys.executable, "-c", script, str(place.data_dir)], capture_output=True, text=True, timeout=150).stdout
 
     with database.lock("x"):
         assert other() == "refused\n"

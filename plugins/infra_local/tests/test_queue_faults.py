@@ -139,7 +139,7 @@ def test_a_full_disk_refuses_and_consuming_frees_it(tmp_path: Path) -> None:
     assert len(sent) > 3
     deliveries = []
     while len(deliveries) < len(sent):
-        deliveries += queue.receive(wait=5)
+        deliveries += queue.receive(wait=60)
     assert [delivery.id for delivery in deliveries] == sent
     for delivery in deliveries:
         delivery.ack()
@@ -149,7 +149,7 @@ def test_a_full_disk_refuses_and_consuming_frees_it(tmp_path: Path) -> None:
 
 def test_a_failed_commit_is_unknown_and_the_file_is_opened_again(tmp_path: Path) -> None:
     process = start("limited", tmp_path, stdout=subprocess.PIPE)
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=120)
     assert output.split() == ["unknown", "True", "True"]
 
 
@@ -171,10 +171,10 @@ def test_a_process_that_was_stopped_past_its_lease_cannot_acknowledge(tmp_path: 
     assert process.stdout is not None
     assert process.stdout.readline() == f"{receipt.id}\n"
     process.send_signal(signal.SIGSTOP)
-    (delivery,) = queue.receive(wait=20, lease=60)
+    (delivery,) = queue.receive(wait=90, lease=600)
     assert (delivery.id, delivery.attempt) == (receipt.id, 2)
     process.send_signal(signal.SIGCONT)
-    output, _ = process.communicate("go\n", timeout=30)
+    output, _ = process.communicate("go\n", timeout=120)
     assert output.strip() == LeaseLostError.__name__
     delivery.ack()
     stats = queue.stats()

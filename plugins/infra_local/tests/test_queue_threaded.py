@@ -28,5 +28,5 @@ class TestThreadedMemory(AsyncQueueConformance):
             task.cancel()
             await asyncio.wait([task])
         await queue.publish(b"x")
-        (delivery,) = await queue.receive(wait=5)
+        (delivery,) = await queue.receive(wait=90)
         await delivery.ack()

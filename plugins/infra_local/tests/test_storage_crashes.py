@@ -116,7 +116,7 @@ def main(folder: Path, action: str, durability: str) -> None:
 
 @pytest.mark.parametrize(("action", "durability"), [*((action, "full") for action in ACTIONS), ("overwrite", "none")])
 def test_a_killed_process_leaves_old_or_new_and_nothing_else(tmp_path, action, durability):
-    done = subprocess.run([sys.executable, __file__, tmp_path, action, durability], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, __file__, tmp_path, action, durability], capture_output=True, text=True, timeout=170)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 8  # system calls
 

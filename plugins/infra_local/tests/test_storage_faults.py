@@ -128,7 +128,7 @@ def test_a_full_disk_is_reported_and_leaves_nothing(tmp_path):
         bucket.put("small", b"x")
         bucket.close()
     """
-    done = subprocess.run([sys.executable, "-c", program, tmp_path], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program, tmp_path], capture_output=True, text=True, timeout=150)
     assert done.returncode == 0, done.stderr
     assert names_in(tmp_path / "storage" / "main") == ["object", "small"]
     assert len(list((tmp_path / "storage" / "main").glob(".infra-attr-*"))) == 2
@@ -349,7 +349,7 @@ def test_nothing_is_swept_from_under_a_live_writer(tmp_path):
                 "    os.kill(os.getpid(), 9)\n",
                 tmp_path,
             ],
-            timeout=60,
+            timeout=150,
         )
         assert crashed.returncode == -9
         with bucket.writer("folder/ours") as writer:

@@ -316,9 +316,9 @@ async def test_a_commit_wakes_the_relay(door, url, tmp_path):
         came.clear()
         async with database.session() as session:
             await outbox.publish(session, queue="audit", body=b"now")
-        assert await aio.wait_for(came, 30)
+        assert await aio.wait_for(came, 90)
     stop.set()
-    await asyncio.wait_for(running, 30)
+    await asyncio.wait_for(running, 90)
     await database.close()
 
 
@@ -333,11 +333,11 @@ def test_a_commit_wakes_the_relay_of_a_thread(url, tmp_path, postgres_server):
             came.clear()
             with database.session() as session:
                 outbox.publish(session, queue="audit", body=b"now")
-            assert threads.wait_for(came, 30)
+            assert threads.wait_for(came, 90)
             if number == 1:
                 name = url.rpartition("/")[2]
                 end = f"SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE query LIKE 'LISTEN%' AND datname = '{name}'"
-                deadline = Deadline(30)
+                deadline = Deadline(90)
                 while postgres_server.sql(end) != "t":  # it may not listen yet
                     assert not deadline.passed
         assert background.stop(30)
