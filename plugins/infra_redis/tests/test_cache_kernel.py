@@ -83,7 +83,7 @@ def test_a_wrong_password_stops_the_start_with_a_clear_line(start_server: StartS
     text = str(caught.value)
     assert "cache.main" in text
     assert "password" in text
-    assert "credentials" in text
+    assert "correct `password` (arguments: cache.main.url)" in text
     assert "s3cret" not in text
 
 

@@ -136,6 +136,10 @@ class ProviderSettings(LayeredSettings):
         host, port = getattr(self, "host", None), getattr(self, "port", None)
         return f"{host}:{port}" if host and port else host
 
+    def tls_expected(self) -> bool:
+        """Whether the server has to speak TLS: one that does not may just keep silent."""
+        return getattr(self, "tls", None) is True
+
     def dependencies(self) -> list[str]:
         """The full names of the resources to open before this one."""
         return self.depends_on

@@ -169,6 +169,8 @@ class AsyncResource(Generic[DriverT, SettingsT]):
         text = " ".join(self.context.redact(text).split())[:300].rstrip(".") or type(cause).__name__
         place = self.settings.place()
         where = f" at {place}" if place and place not in text else ""
+        if operation == "ping" and self.settings.tls_expected() and self.driver.classify(cause) is ErrorCode.TIMEOUT:
+            text += " (is TLS spoken on that port?)"
         return f"{operation} failed on {self.provider}{where}: {text}"
 
     def advise(self, cause: BaseException, code: ErrorCode) -> str | None:
@@ -177,7 +179,8 @@ class AsyncResource(Generic[DriverT, SettingsT]):
         if explained is not None and explained.remedy is not None:
             return explained.remedy
         about = explained.settings if explained is not None else ()
-        return advice(code, self.context.origins(about or self.settings.suspects.get(code, ()))) or self.remedy(code)
+        look = self.context.origins(about or self.settings.suspects.get(code, ()))
+        return advice(code, look, certain=bool(about)) or self.remedy(code)
 
     def remedy(self, code: ErrorCode) -> str | None:
         """What to do about an error of that code, where neither the driver nor the settings say more."""

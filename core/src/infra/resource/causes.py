@@ -23,10 +23,10 @@ _ERRNO: Final = {
 def plain_cause(error: BaseException) -> str | None:
     """The cause of a failure to connect; None when no layer tells."""
     for layer in _layers(error):
-        if isinstance(layer, ssl.SSLCertVerificationError):
-            return f"its certificate is not trusted ({layer.verify_message})"
-        if isinstance(layer, ssl.SSLError):
-            return f"TLS failed ({_spoken(layer)}): is TLS spoken on that port?"
+        if isinstance(layer, ssl.SSLCertVerificationError) and isinstance(reason := getattr(layer, "verify_message", None), str):
+            return f"its certificate is not trusted ({reason})"
+        if isinstance(layer, ssl.SSLError) and isinstance(reason := getattr(layer, "reason", None), str):
+            return f"TLS failed ({reason.replace('_', ' ').lower()}): is TLS spoken on that port?"
         if isinstance(layer, socket.gaierror):
             return "unknown host"
         if isinstance(layer, OSError) and layer.errno in _ERRNO:
@@ -51,12 +51,8 @@ def _layers(error: BaseException) -> Iterator[BaseException]:
         waiting += [found for found in inner if isinstance(found, BaseException)]
 
 
-def _spoken(error: ssl.SSLError) -> str:
-    return (error.reason or str(error)).replace("_", " ").lower()
-
-
 _SENTENCES: Final = {
-    ErrorCode.UNAVAILABLE: "start the server, or correct {}",
+    ErrorCode.UNAVAILABLE: "see that the server runs, or correct {}",
     ErrorCode.TIMEOUT: "check that the server runs and can be reached from here, or correct {}",
     ErrorCode.UNAUTHENTICATED: "correct {}",
     ErrorCode.PERMISSION_DENIED: "grant the permission to the account in use: {}",
@@ -65,7 +61,13 @@ _SENTENCES: Final = {
 }
 
 
-def advice(code: ErrorCode, settings: str | None) -> str | None:
-    """What to do about an error of that code, where the settings that it is about are known: ```host` and `port` (REDIS_URL)``."""
-    sentence = _SENTENCES.get(code)
+def advice(code: ErrorCode, settings: str | None, *, certain: bool = False) -> str | None:
+    """What to do about an error of that code, where the settings that it is about are known: ```host` and `port` (REDIS_URL)``.
+
+    Args:
+        code: The code.
+        settings: The settings, with their origins.
+        certain: Whether it is they, and not the server.
+    """
+    sentence = "correct {}" if certain and code is not ErrorCode.PERMISSION_DENIED else _SENTENCES.get(code)
     return None if sentence is None or settings is None else sentence.format(settings)

@@ -87,7 +87,7 @@ def endpoint_of(settings: ProtocolSettings, context: OpenContext) -> Endpoint:
             f"`{setting}` is not an http or https address",
             resource=context.resource,
             provider=context.provider,
-            remedy=f"write `{setting}` such as https://api.example.com/v1",
+            remedy=f"correct {context.origins((setting,)) or f'`{setting}`'}: write it such as https://api.example.com/v1",
         )
     if not key:
         if row.keyed and (isinstance(settings, AzureSettings) or url == row.base_url):

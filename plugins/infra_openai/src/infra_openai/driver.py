@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
+from infra.driver import Cause
 from infra.errors import ErrorCode
 from infra.llm.driver import SPEC_VERSION, CallContext, DriverInfo, EmbedRequest, LLMRequest
 from infra.llm.errors import Failure, code_of
@@ -63,6 +64,10 @@ class OpenAIBehaviour:
     def failure(self, error: BaseException) -> Failure | None:
         """What is known about an exception."""
         return failure_of(error, self._sdk)
+
+    def explain(self, error: BaseException) -> Cause | None:
+        """What `reword` made of it, which names the server even where no setting does."""
+        return Cause(str(error)) if isinstance(error, self._sdk.openai.APIConnectionError) else None
 
     def _body(self, request: LLMRequest) -> dict[str, Any]:
         return chat_body(request, self.info.options, self._limit)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import socket
-import ssl
 import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, cast
 
 from infra.llm.errors import Failure
+from infra.resource.causes import plain_cause
 from infra_openai.sdk import SDK
 
 _MASK: Final = "********"
@@ -128,14 +127,10 @@ def _timed_out(error: BaseException) -> bool:
 
 def _reason(error: BaseException) -> str:
     """What stands at the bottom of an exception's causes."""
+    plain = plain_cause(error)
+    if plain is not None:
+        return plain
     causes = _causes(error)
-    for cause in causes:
-        if isinstance(cause, ConnectionRefusedError):
-            return "connection refused"
-        if isinstance(cause, socket.gaierror):
-            return "unknown host"
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return f"its certificate is not trusted ({cause.verify_message})"
     text = " ".join(str(causes[-1]).split())
     if "refused" in text.lower() or "connection attempts failed" in text.lower():
         return "connection refused"

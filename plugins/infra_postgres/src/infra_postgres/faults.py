@@ -21,7 +21,7 @@ _STATES: Final = {
     "25P03": Fault.CONNECTION,  # idle in a transaction for too long: the session is over
     "25P04": Fault.CONNECTION,  # transaction_timeout: likewise
     "3B001": Fault.SAVEPOINT_LOST,
-    "3D000": Fault.CONNECTION,  # no such database
+    "3D000": Fault.MISSING,
     "40001": Fault.SERIALIZATION,
     "40002": Fault.INTEGRITY,
     "40003": Fault.CONNECTION,
@@ -51,24 +51,65 @@ _CLASSES: Final = {
 }
 #: What is said without an SQLSTATE: libpq gives none for what fails before the session stands, nor do the DBAPIs for what they find.
 _TEXTS: Final = (
-    (re.compile(r"password authentication failed|no password supplied|role \"[^\"]*\" does not exist|pg_hba\.conf"), Fault.UNAUTHENTICATED),
     (re.compile(r"too many (clients|connections)|remaining connection slots"), Fault.LIMIT),
     (re.compile(r"invalid input for query argument"), Fault.DATA),
 )
-_MISSING_DATABASE: Final = re.compile(r"database \"[^\"]*\" does not exist")
-_NO_DATABASE: Final = "create the database, or correct its name in the settings"
+#: Why a session did not come to stand: what is said, what it means, our words, and the settings that it is about.
+_REFUSALS: Final = (
+    (re.compile(r"password authentication failed for user (?P<it>\"[^\"]*\")"), Fault.UNAUTHENTICATED, "wrong password for user {it}", ()),
+    (re.compile(r"no password supplied"), Fault.UNAUTHENTICATED, "the server asks for a password", ("password",)),
+    (
+        re.compile(r"role (?P<it>\"[^\"]*\") (does not exist|is not permitted)"),
+        Fault.UNAUTHENTICATED,
+        "no user {it} may log in",
+        ("username",),
+    ),
+    (
+        re.compile(r"pg_hba\.conf.*user (?P<it>\"[^\"]*\")"),
+        Fault.UNAUTHENTICATED,
+        "the server's pg_hba.conf does not let user {it} in from this host",
+        ("username", "database"),
+    ),
+    (re.compile(r"database (?P<it>\"[^\"]*\") does not exist"), Fault.MISSING, "there is no database {it}", ()),
+    (
+        re.compile(r"permission denied for database (?P<it>\"[^\"]*\")"),
+        Fault.PERMISSION,
+        "the user may not connect to database {it}",
+        ("username", "database"),
+    ),
+    (
+        re.compile(r"does not support SSL|rejected SSL upgrade"),
+        Fault.CONNECTION,
+        "the server does not speak TLS, and `tls` asks for it",
+        ("tls",),
+    ),
+    (
+        re.compile(r"certificate verify failed: (?P<it>[^\n]+)"),
+        Fault.CONNECTION,
+        "its certificate is not trusted ({it})",
+        ("tls", "tls_ca"),
+    ),
+    (re.compile(r"root certificate file"), Fault.CONNECTION, "there is no file of certificate authorities", ("tls", "tls_ca")),
+    (re.compile(r"failed to resolve host|could not translate host name"), Fault.CONNECTION, "unknown host", ("host",)),
+    (re.compile(r"Connection refused"), Fault.CONNECTION, "connection refused", ()),
+    (re.compile(r"timeout expired|Connection timed out"), Fault.CONNECTION, "no answer in time", ()),
+    (re.compile(r"No route to host|Network is unreachable"), Fault.CONNECTION, "the host cannot be reached", ()),
+)
+#: Faults that a refused session can be.
+_OF_SESSIONS: Final = (Fault.UNAUTHENTICATED, Fault.MISSING, Fault.PERMISSION, Fault.CONNECTION)
 _UNKNOWN_COMMIT: Final = ("08", "40003", "57P0")
 
 
 def classify(error: BaseException) -> Failure | None:
     """What an exception of psycopg or of SQLAlchemy's adapter over asyncpg means."""
     if not isinstance(error, psycopg.Error | AsyncAdapt_Error):
-        return None
+        return _refusal(str(error)) if isinstance(error, ConnectionError) else None  # asyncpg raises some as they are
     state: str | None = getattr(error, "sqlstate", None) or getattr(error.__cause__, "sqlstate", None)
     if state is None:
         return _without_state(error)
     fault = _STATES.get(state) or _CLASSES.get(state[:2], Fault.OTHER)
     text = str(error)
+    refusal = _refusal(text) if fault in _OF_SESSIONS else None
     if state == "57014":
         fault = Fault.CANCELLED if "user request" in text else Fault.STATEMENT_TIMEOUT
     elif state == "0A000" and "cached" in text:
@@ -81,14 +122,16 @@ def classify(error: BaseException) -> Failure | None:
         constraint=_constraint(error) if state.startswith("23") else None,
         ends_transaction=fault is Fault.SERIALIZATION,
         commit_unknown=state.startswith(_UNKNOWN_COMMIT),
-        remedy=_NO_DATABASE if state == "3D000" else None,
+        reason=None if refusal is None else refusal.reason,
+        settings=() if refusal is None else refusal.settings,
     )
 
 
 def _without_state(error: BaseException) -> Failure:
     text = str(error)
-    if _MISSING_DATABASE.search(text):
-        return Failure(fault=Fault.CONNECTION, remedy=_NO_DATABASE)
+    refusal = _refusal(text) if isinstance(error, psycopg.OperationalError) or error.__cause__ is not None else None
+    if refusal is not None:
+        return refusal
     for pattern, fault in _TEXTS:
         if pattern.search(text):
             return Failure(fault=fault)
@@ -101,6 +144,15 @@ def _without_state(error: BaseException) -> Failure:
     if "closed" in text or isinstance(error.__cause__, OSError):
         return Failure(fault=Fault.CONNECTION, commit_unknown=True)
     return Failure(fault=Fault.OTHER, commit_unknown=isinstance(error.__cause__, TimeoutError))
+
+
+def _refusal(text: str) -> Failure | None:
+    """Why no session came to stand, where the text says so."""
+    for pattern, fault, words, settings in _REFUSALS:
+        if found := pattern.search(text):
+            reason = words.format_map(found.groupdict())
+            return Failure(fault=fault, reason=reason, settings=settings, commit_unknown=fault is Fault.CONNECTION)
+    return None
 
 
 def _constraint(error: BaseException) -> str | None:

@@ -15,13 +15,14 @@ from urllib.parse import quote
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from infra.driver import Cause
 from infra.errors import ErrorCode
 from infra.plugin import OpenContext
 from infra.storage.driver import Body
 from infra.storage.model import ObjectInfo, Page, PutOptions, SignedURL, StorageFeature, StorageLimits
 from infra_s3.attributes import WRITE, answered_at, from_headers, quoted, to_headers, unquoted
 from infra_s3.client import Clients
-from infra_s3.failures import Refusal, classify, error_code, is_missing, resent
+from infra_s3.failures import Refusal, classify, error_code, explain, is_missing, resent
 from infra_s3.reading import S3Reader, byte_range, whole_size
 from infra_s3.settings import S3Settings
 from infra_s3.uploads import MAX_PARTS, Part, Uploads, part_size_for, parts_of, ranges_of
@@ -94,7 +95,7 @@ class S3StorageDriver:
 
     @cached_property
     def features(self) -> frozenset[str]:
-        """See `StorageDriver`. On an endpoint of one's own the server is asked, once, unless the settings say it."""
+        """See `StorageDriver`. On an endpoint of one's own the server is asked once, by `ping`, unless the settings say it."""
         conditional = self._settings.conditional_writes
         if conditional is None:
             conditional = self._settings.endpoint is None or self._checks_conditions()
@@ -109,6 +110,10 @@ class S3StorageDriver:
         """See `StorageDriver`."""
         return classify(error)
 
+    def explain(self, error: BaseException) -> Cause | None:
+        """See `Explains`."""
+        return explain(error, self._bucket)
+
     def unwrap(self) -> Sequence[object]:
         """The SDK's client."""
         return (self._get_client(),)
@@ -121,6 +126,7 @@ class S3StorageDriver:
         except ClientError:
             probe.list_objects_v2(Bucket=self._bucket, MaxKeys=1)
         self._bucket_exists = True
+        _ = self.features  # found out here, where what fails is a failure to reach the server
 
     def close(self, timeout: float) -> None:  # noqa: ARG002 (nothing here waits)
         """See `StorageDriver`."""
@@ -318,7 +324,7 @@ class S3StorageDriver:
 
     def _checks_conditions(self) -> bool:
         """Whether the server refuses to write under a condition that does not hold. Where it does, nothing is written."""
-        client, at = self._get_client(), self._at(f"{self._settings.prefix}.infra-probe-{secrets.token_hex(8)}")
+        client, at = self._get_probe(), self._at(f"{self._settings.prefix}.infra-probe-{secrets.token_hex(8)}")
         try:
             client.put_object(**at, Body=b"", IfMatch=quoted("0" * 32))
         except ClientError as error:
@@ -360,11 +366,5 @@ def _bound(client: Any, operation: str, headers: Mapping[str, str]) -> dict[str,
 
 
 def open_driver(settings: S3Settings, context: OpenContext) -> S3StorageDriver:
-    """The driver; its client is made on first use. On an endpoint of one's own, the server is asked what it can do."""
-    driver = S3StorageDriver(settings, context)
-    try:
-        _ = driver.features
-    except BaseException:
-        driver.close(0)
-        raise
-    return driver
+    """The driver; its client is made on first use. On an endpoint of one's own, `ping` asks the server what it can do."""
+    return S3StorageDriver(settings, context)

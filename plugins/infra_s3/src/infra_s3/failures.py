@@ -8,6 +8,7 @@ from typing import Any, Final, cast
 from botocore import exceptions as sdk
 from botocore.exceptions import BotoCoreError, ClientError
 
+from infra.driver import Cause
 from infra.errors import ErrorCode
 from infra.kernel.secrets import SecretUnavailableError
 
@@ -128,6 +129,43 @@ def classify(error: BaseException) -> ErrorCode | None:
     if isinstance(error, sdk.ResponseStreamingError) and "IncompleteRead" in str(error):
         return ErrorCode.DATA_LOSS
     return next((code for kind, code in _EXCEPTIONS if isinstance(error, kind)), None)
+
+
+#: Words, and the settings that it is about, for codes whose own message says how it was found out, not what is wrong.
+_CAUSES: Final[Mapping[str, Cause]] = {
+    "InvalidAccessKeyId": Cause("the server does not know the access key", ("access_key_id",)),
+    "SignatureDoesNotMatch": Cause(
+        "the signature does not fit: the secret of the access key is wrong", ("secret_access_key", "access_key_id")
+    ),
+    "ExpiredToken": Cause("the temporary credentials have expired", ("session_token", "access_key_id")),
+    "RequestTimeTooSkewed": Cause("this machine's clock and the server's differ too much", (), "set the clock of this machine"),
+    "AuthorizationHeaderMalformed": Cause("the server expects another region", ("region",)),
+    "PermanentRedirect": Cause("the bucket is in another region, or at another endpoint", ("region", "endpoint")),
+    "301": Cause("the bucket is in another region, or at another endpoint", ("region", "endpoint")),
+}
+
+
+def explain(error: BaseException, bucket: str) -> Cause | None:
+    """Better words for an exception than its own."""
+    if isinstance(error, sdk.NoCredentialsError):
+        return Cause("no credentials were found", ("access_key_id", "profile"))
+    if isinstance(error, sdk.ProfileNotFound):
+        return Cause(str(error), ("profile",))
+    if isinstance(error, sdk.NoRegionError):
+        return Cause("no region is set", ("region",))
+    if not isinstance(error, ClientError):
+        return None
+    code = error_code(error)
+    if code == "NoSuchBucket":
+        return Cause(f"there is no bucket {bucket!r}", ("bucket",))
+    if code in ("AccessDenied", "AllAccessDisabled"):
+        return Cause(f"the account may not do that in bucket {bucket!r}")
+    known = _CAUSES.get(code)
+    if known is not None:
+        return known
+    said = str(_part(error, "Error").get("Message") or "")
+    text = f"{said.rstrip('.')} ({code})" if said and said != code else f"the server answered {code}"
+    return Cause(text, remedy="try again; the server answers, but has a problem" if classify(error) is ErrorCode.UNAVAILABLE else None)
 
 
 def is_missing(error: ClientError) -> bool:

@@ -43,6 +43,7 @@ from infra.llm.settings import LLMSettings
 from infra.llm.tools import tool
 from infra.plugin import OpenContext
 from infra.resource import Resource
+from infra.resource.causes import advice
 from infra.resource.model import Health, Status
 from infra.runtime.bridge import ThreadBridge
 from infra.runtime.deadline import Deadline
@@ -357,9 +358,16 @@ class LLM(Resource[LLMDriver, LLMSettings]):
             status=failure.status,
             retry_after=failure.retry_after,
             request_id=failure.request_id,
-            remedy=self.advise(cause, kind.default_code),
+            remedy=self._advice(cause, kind.default_code, operation, answered=failure.status is not None),
             **where,
         )
+
+    def _advice(self, cause: BaseException, code: ErrorCode, operation: str, *, answered: bool) -> str | None:
+        if answered and code is ErrorCode.UNAVAILABLE:
+            return None  # no setting is to blame
+        if answered and code is ErrorCode.NOT_FOUND and operation == "ping":  # asked for the list of models, not for one
+            return advice(code, self.context.origins(("base_url", "endpoint")))
+        return self.advise(cause, code)
 
     def remedy(self, code: ErrorCode) -> str | None:  # noqa: ARG002
         """The leaves know their own."""
