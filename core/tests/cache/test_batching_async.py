@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -9,24 +10,43 @@ from pathlib import Path
 import pytest
 
 from infra.cache import AsyncCache
-from infra.runtime.aio import gather, sleep
+from infra.runtime.aio import Event, gather, sleep, wait_for
 from infra_testing.harness import Harness, Place
 
 MINIMAL = Harness("minimal", plugin="infra_testing.conformance.cache.minimal")
 
 
 class SlowReads:
-    """Stands before a driver's ``get_many``, slows it down and remembers what was asked."""
+    """Stands before a driver's ``get_many``, holds it until the gate is open and remembers what was asked."""
 
     def __init__(self, cache: AsyncCache) -> None:
         self.asked: list[Sequence[str]] = []
+        self.gate = Event()
         self._get_many = cache.driver.get_many
         cache.driver.get_many = self.get_many  # type: ignore[method-assign]
 
     async def get_many(self, keys: Sequence[str], timeout: float) -> list[bytes | None]:
         self.asked.append(keys)
-        await sleep(0.05)
+        await wait_for(self.gate, 60)
         return await self._get_many(keys, timeout)
+
+
+async def at_once(cache: AsyncCache, reads: SlowReads, keys: list[str]) -> list[object]:
+    """Get each key; the gate opens once all have been asked for."""
+    coming: list[str] = []
+
+    async def get(key: str) -> object:
+        coming.append(key)
+        return await cache.get(key)
+
+    async def open_gate() -> None:
+        until = time.monotonic() + 60
+        while len(coming) < len(keys) and time.monotonic() < until:
+            await sleep(0.005)
+        await sleep(0.05)
+        reads.gate.set()
+
+    return (await gather(*[partial(get, key) for key in keys], open_gate))[:-1]
 
 
 @pytest.mark.parametrize(("batch", "most"), [(100, 10), (1, 60)])
@@ -36,7 +56,7 @@ async def test_concurrent_gets_travel_as_one_where_batching_is_on(tmp_path: Path
     reads = SlowReads(cache)
     if batch == 1:
         cache._link._get_many = reads.get_many  # bound when the cache was opened
-    values = await gather(*[partial(cache.get, f"key-{number}") for number in range(50)])
+    values = await at_once(cache, reads, [f"key-{number}" for number in range(50)])
     assert values == list(range(50))
     assert len(reads.asked) <= most
     assert (len(reads.asked) >= 50) is (batch == 1)
@@ -48,7 +68,7 @@ async def test_the_same_key_asked_for_twice_travels_once(tmp_path: Path) -> None
     cache: AsyncCache = await MINIMAL.open_async("cache", Place(tmp_path))
     await cache.set("key", [1])
     reads = SlowReads(cache)
-    values = await gather(*[partial(cache.get, "key")] * 20)
+    values = await at_once(cache, reads, ["key"] * 20)
     assert values == [[1]] * 20
     assert len({id(value) for value in values}) == 20
     assert all(len(keys) == 2 for keys in reads.asked)

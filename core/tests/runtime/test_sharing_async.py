@@ -48,10 +48,29 @@ class Counting:
         return self.count
 
 
-class Wire:
-    """Sends batches and remembers them."""
+class Key:
+    """A key that counts how often it was looked up."""
 
-    def __init__(self, delay: float = 0.02) -> None:
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def __hash__(self) -> int:
+        self.asked += 1
+        return 1
+
+    async def await_callers(self, count: int) -> None:
+        """Wait until so many callers have looked it up, of whom the first has also stored it."""
+        until = time.monotonic() + PATIENCE
+        while self.asked <= count:
+            assert time.monotonic() < until
+            await sleep(0.005)
+
+
+class Wire:
+    """Sends batches and remembers them. With a gate, it sends nothing before that is open."""
+
+    def __init__(self, delay: float = 0.02, gate: Event | None = None) -> None:
+        self.gate = gate
         self.batches: list[list[int]] = []
         self.delay = delay
         self.under_way = 0
@@ -61,6 +80,8 @@ class Wire:
         self.batches.append(items)
         self.under_way += 1
         self.most_under_way = max(self.most_under_way, self.under_way)
+        if self.gate is not None:
+            await wait_for(self.gate, PATIENCE)
         await sleep(self.delay)
         self.under_way -= 1
         if 666 in items:
@@ -69,20 +90,20 @@ class Wire:
 
 
 async def test_callers_of_one_key_share_one_flight_and_later_ones_start_another() -> None:
-    flights: SingleFlight[str, int] = SingleFlight()
-    work = Counting()
+    flights: SingleFlight[Key, int] = SingleFlight()
+    work, key = Counting(), Key()
 
     async def finish() -> int:
         await wait_for(work.started, PATIENCE)
-        await sleep(0.05)
-        assert "key" in flights
+        await key.await_callers(10)
+        assert key in flights
         work.finish.set()
         return 0
 
-    results = await gather(*[partial(flights.do, "key", work)] * 10, finish)
+    results = await gather(*[partial(flights.do, key, work)] * 10, finish)
     assert results == [1] * 10 + [0]
-    assert "key" not in flights
-    assert await flights.do("key", work) == 2
+    assert key not in flights
+    assert await flights.do(key, work) == 2
 
 
 async def test_other_keys_do_not_wait() -> None:
@@ -100,19 +121,19 @@ async def test_other_keys_do_not_wait() -> None:
 
 
 async def test_an_exception_reaches_all_and_ends_the_flight() -> None:
-    flights: SingleFlight[str, int] = SingleFlight()
-    work = Counting(LookupError("gone"))
+    flights: SingleFlight[Key, int] = SingleFlight()
+    work, key = Counting(LookupError("gone")), Key()
 
     async def finish() -> int:
         await wait_for(work.started, PATIENCE)
-        await sleep(0.05)
+        await key.await_callers(5)
         work.finish.set()
         return 0
 
-    results = await gather(*[partial(flights.do, "key", work)] * 5, finish)
+    results = await gather(*[partial(flights.do, key, work)] * 5, finish)
     assert [str(error) for error in results[:5]] == ["gone"] * 5
     work.error = None
-    assert await flights.do("key", work) == 2
+    assert await flights.do(key, work) == 2
 
 
 # async-only: begin
@@ -175,11 +196,27 @@ async def test_a_cancelled_caller_of_a_batch_harms_nobody() -> None:
 
 
 async def test_a_lone_item_is_sent_at_once_and_those_that_come_meanwhile_together() -> None:
-    wire = Wire(0.1)
+    wire = Wire()
     batcher: Batcher[int, int] = Batcher(wire.send, limit=100)
     assert await batcher.submit(1) == 10
-    results = await gather(*[partial(batcher.submit, number) for number in range(50)])
-    assert results == [number * 10 for number in range(50)]
+    wire.gate = Event()
+    coming: list[int] = []
+
+    async def submit(number: int) -> int:
+        coming.append(number)
+        return await batcher.submit(number)
+
+    async def open_gate() -> int:
+        until = time.monotonic() + PATIENCE
+        while len(coming) < 50 and time.monotonic() < until:
+            await sleep(0.005)
+        await sleep(0.05)
+        assert wire.gate is not None
+        wire.gate.set()
+        return 0
+
+    results = await gather(*[partial(submit, number) for number in range(50)], open_gate)
+    assert results[:-1] == [number * 10 for number in range(50)]
     assert wire.batches[0] == [1]
     assert len(wire.batches) < 10
     assert wire.most_under_way == 1
