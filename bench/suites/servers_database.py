@@ -1,4 +1,4 @@
-"""Database on servers.
+"""Database on PostgreSQL.
 
 Sessions and repositories of ours beside plain SQLAlchemy, the DBAPI itself and advanced-alchemy, each with a pool of its own on the same
 private server over the loopback: same isolation, same durability (the launcher's servers do not sync). The yardstick is what a host would
@@ -28,6 +28,7 @@ LISTED = 50
 BULK = 10_000
 UPSERTED = 1_000
 DEEP = 100_000
+ONE = "SELECT id, name, kind, note FROM item WHERE id = %s"
 SESSION = "the session's bookkeeping (joining, the connection's name, the idle socket) is a fixed cost beside a query over the loopback"
 
 
@@ -75,21 +76,21 @@ def measure(bench: Bench) -> None:
         connection.execute(insert(Item.__table__), rows(1, ROWS))
     ids = counter(1)
     database = bench.open("database", "postgres", url=server.url)
-    reading(bench, "psycopg", engine, database, psycopg.connect(server.url, autocommit=True))
-    writing(bench, "psycopg", engine, database, ids)
+    raw = psycopg.connect(server.url, autocommit=True)
+    bench.stack.callback(raw.close)
+    reading(bench, "psycopg", engine, database, lambda: raw.execute(ONE, (7,)).fetchone())
+    into = postgresql.insert(Item.__table__)
+    changes = {name: into.excluded[name] for name in ("name", "kind", "note")}
+    writing(bench, "psycopg", engine, database, ids, into.on_conflict_do_update(index_elements=["id"], set_=changes))
     bulk(bench, "psycopg", engine, database, psycopg.connect(server.url), ids)
     paging(bench, "psycopg", engine, database)
     for dbapi in ("asyncpg", "psycopg"):
         tasks(bench, dbapi, server, address)
 
 
-def reading(bench: Bench, dbapi: str, engine: Engine, database: Any, raw: Any) -> None:
+def reading(bench: Bench, dbapi: str, engine: Engine, database: Any, by_dbapi: Callable[[], object]) -> None:
     """One row by its key, and a filtered list."""
-    bench.stack.callback(raw.close)
     items = Repository[Item]
-
-    def by_dbapi() -> None:
-        raw.execute("SELECT id, name, kind, note FROM item WHERE id = %s", (7,)).fetchone()
 
     def plain() -> None:
         with Session(engine) as session:
@@ -144,8 +145,8 @@ def reading(bench: Bench, dbapi: str, engine: Engine, database: Any, raw: Any) -
     bench.at_most(case, "ours, repository", 1.03, clock="wall")
 
 
-def writing(bench: Bench, dbapi: str, engine: Engine, database: Any, ids: Any) -> None:
-    """One row a transaction, and upserts."""
+def writing(bench: Bench, dbapi: str, engine: Engine, database: Any, ids: Any, statement: Any) -> None:
+    """One row a transaction, and upserts by `statement`."""
     items = Repository[Item]
 
     def new() -> Item:
@@ -173,8 +174,6 @@ def writing(bench: Bench, dbapi: str, engine: Engine, database: Any, ids: Any) -
     )
     bench.at_most(case, "ours, repository", 1.05, clock="wall", why=SESSION)
     some = rows(2_000_000, UPSERTED)
-    into = postgresql.insert(Item.__table__)
-    statement = into.on_conflict_do_update(index_elements=["id"], set_={name: into.excluded[name] for name in ("name", "kind", "note")})
 
     def core() -> None:
         with engine.begin() as connection:
@@ -320,7 +319,7 @@ def tasks(bench: Bench, dbapi: str, server: PostgresServer, address: str) -> Non
         if dbapi == "asyncpg":
             await raw.fetchrow("SELECT id, name, kind, note FROM item WHERE id = $1", 7)
         else:
-            await (await raw.execute("SELECT id, name, kind, note FROM item WHERE id = %s", (7,))).fetchone()
+            await (await raw.execute(ONE, (7,))).fetchone()
 
     async def plain() -> None:
         async with AsyncSession(engine) as session:
