@@ -98,7 +98,7 @@ class Servers:
             "queue.demo": {
                 "rabbitmq": {"url": broker.url},
                 "redis-streams": {"url": broker.url, "provider": "redis"},
-                "sqs": {"provider": "sqs", "endpoint": broker.url, **keys},
+                "sqs": {"provider": "sqs", "endpoint": broker.url, "wait": "1s", **keys},
             }[queue]
             | {"queue": own},
             "cache.demo": {"url": server("redis").url, "prefix": own},

@@ -114,7 +114,8 @@ def settings_of(name: str, server: Server, folder: Path) -> dict[str, str]:
             return {"url": f"amqp://127.0.0.1:{server.port}"}
         case MotoServer():
             keys = {"access_key_id": server.access_key, "secret_access_key": secret("sqs-secret", server.secret_key)}
-            return {"provider": "sqs", "endpoint": server.url, "region": server.region, **keys}
+            # A long poll cannot be broken off: closing waits for its end.
+            return {"provider": "sqs", "endpoint": server.url, "region": server.region, "wait": "1s", **keys}
         case RedisServer():
             return {"url": server.url, **({"provider": "redis"} if name == "redis-streams" else {})}
         case AimockServer():

@@ -24,6 +24,11 @@ SUMMARY: Final = Prompt(
 )
 
 
+def _exact(length: int) -> String:
+    """Text that differs from any other: MySQL would take ``README.md`` and ``readme.md`` for the same."""
+    return String(length).with_variant(String(length, collation="utf8mb4_bin"), "mysql", "mariadb")
+
+
 class DemoBase(UUIDPrimaryKey, Timestamps, Base):
     """The base of the demo's models, with metadata of its own."""
 
@@ -36,7 +41,7 @@ class Run(DemoBase):
 
     __tablename__ = "demo_runs"
 
-    source: Mapped[str] = mapped_column(String(1000))
+    source: Mapped[str] = mapped_column(_exact(1000))
     most: Mapped[int] = mapped_column(default=0)
     finished_at: Mapped[datetime | None]
 
@@ -48,7 +53,7 @@ class Document(DemoBase):
     __table_args__ = (UniqueConstraint("run_id", "name"),)
 
     run_id: Mapped[UUID] = mapped_column(ForeignKey(Run.id))
-    name: Mapped[str] = mapped_column(String(500))
+    name: Mapped[str] = mapped_column(_exact(500))
     key: Mapped[str] = mapped_column(String(200))
     size: Mapped[int]
 

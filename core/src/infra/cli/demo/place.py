@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from infra.cli.demo.model import NAME, DemoBase
 from infra.database import outbox
+from infra.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from infra import AsyncInfra
@@ -62,7 +63,19 @@ class Place:
         return cls(*[await services.open(f"{name}.{NAME}") for name in names])
 
     async def create_tables(self) -> None:
-        """Make the demo's tables, with outbox and inbox, where they are missing."""
+        """Make the demo's tables, with outbox and inbox, where they are missing.
+
+        Raises:
+            ConfigurationError: In production, where no program makes tables by the way.
+        """
+        if self.database.context.is_production:
+            raise ConfigurationError(
+                "the demo makes its own tables, which is refused in production",
+                resource=self.database.name,
+                provider=self.database.provider,
+                operation="create_all",
+                remedy='run it with `environment = "development"`, on a database of its own',
+            )
         outbox.include(DemoBase.metadata)
         async with self.database.lock("infra-demo-schema", timeout=30.0):
             await self.database.create_all(DemoBase.metadata)

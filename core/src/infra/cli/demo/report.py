@@ -20,8 +20,8 @@ async def report(place: Place, course: Course) -> dict[str, Any]:
 
     async with place.database.session(autocommit=True) as session:
         query = select(Document, Summary).join(Summary, Summary.document_id == Document.id, isouter=True)
-        rows = (await session.execute(query.where(Document.run_id == course.run_id).order_by(Document.name))).all()
-    documents = [_line(document, summary) for document, summary in rows]
+        rows = (await session.execute(query.where(Document.run_id == course.run_id))).all()
+    documents = sorted((_line(document, summary) for document, summary in rows), key=lambda line: line["name"])  # servers collate
     names = [document["name"] for document in documents]
     models = ", ".join(sorted({document["model"] for document in documents if document["model"]}))
     hits = sum(document["cached"] is True for document in documents)
