@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -15,39 +14,8 @@ from infra.errors import InfraError
 from infra_testing.harness import Harness, Place
 from infra_testing.pytest_plugin import StartServer
 from infra_testing.services import RedisServer
-from infra_testing.services.programs import find_program
+from infra_testing.services.redis import TLSRedisServer
 from infra_testing.services.wire import exchange
-
-
-class TLSRedisServer(RedisServer):
-    """Redis that speaks TLS only, with a certificate for localhost that an authority of its own has signed."""
-
-    def prepare(self) -> None:
-        """Make the authority and the certificate."""
-        openssl = find_program("openssl")
-        new = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
-        signed = ["-CA", "ca.crt", "-CAkey", "ca.key", "-addext", "subjectAltName=DNS:localhost"]
-        for name, further in (("ca", []), ("server", signed)):
-            command = [openssl, *new, "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.crt", *further]
-            subprocess.run(command, cwd=self.root, check=True, capture_output=True)
-
-    def command(self) -> list[str]:
-        """No port but the encrypted one."""
-        tls = [
-            "--tls-port",
-            str(self.port),
-            "--tls-ca-cert-file",
-            "ca.crt",
-            "--tls-cert-file",
-            "server.crt",
-            "--tls-key-file",
-            "server.key",
-        ]
-        return [*super().command(), "--port", "0", *tls, "--tls-auth-clients", "no"]
-
-    def ping(self) -> bool:
-        """Answers what is no TLS by hanging up, or with an alert."""
-        return self.log.exists() and "Ready to accept connections" in self.log.read_text(errors="replace")
 
 
 def test_the_well_known_names_configure_the_cache(redis_server: RedisServer, tmp_path: Path) -> None:

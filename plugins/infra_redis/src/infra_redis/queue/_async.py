@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from redis import exceptions
 
+from infra.driver import Cause
 from infra.errors import ConfigurationError
 from infra.plugin import ErrorCode, OpenContext
 from infra.queue.model import (
@@ -33,7 +34,7 @@ from infra.queue.model import (
 )
 from infra.runtime.aio import shielded
 from infra_redis.connections import AsyncConnections, Sending, pack
-from infra_redis.faults import NoSuchQueueError, classify, is_answer
+from infra_redis.faults import NoSuchQueueError, classify, explain, is_answer
 from infra_redis.queue import envelope, scripts, server
 from infra_redis.queue.place import Batch, Place, Token, receipts, settling
 from infra_redis.queue.waiting import AsyncWaits
@@ -374,6 +375,10 @@ class AsyncRedisQueueDriver:
     def classify(self, error: BaseException) -> ErrorCode | None:
         """What an exception of redis-py stands for."""
         return classify(error)
+
+    def explain(self, error: BaseException) -> Cause | None:
+        """The same in better words."""
+        return explain(error)
 
     def unwrap(self) -> Sequence[object]:
         """A client of redis-py on the same server."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Mapping
 
 from infra_testing.services.programs import find_program, version_of
@@ -43,3 +44,34 @@ class RedisServer(Server):
         """Database 0, which other tests of the run use as well when the server is shared: use keys of your own."""
         password = self.options.get("requirepass")
         return f"redis://{f':{password}@' if password else ''}127.0.0.1:{self.port}/0"
+
+
+class TLSRedisServer(RedisServer):
+    """Redis that speaks TLS only, with a certificate for localhost that an authority of its own has signed."""
+
+    def prepare(self) -> None:
+        """Make the authority and the certificate."""
+        openssl = find_program("openssl")
+        new = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+        signed = ["-CA", "ca.crt", "-CAkey", "ca.key", "-addext", "subjectAltName=DNS:localhost"]
+        for name, further in (("ca", []), ("server", signed)):
+            command = [openssl, *new, "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.crt", *further]
+            subprocess.run(command, cwd=self.root, check=True, capture_output=True)
+
+    def command(self) -> list[str]:
+        """No port but the encrypted one."""
+        tls = [
+            "--tls-port",
+            str(self.port),
+            "--tls-ca-cert-file",
+            "ca.crt",
+            "--tls-cert-file",
+            "server.crt",
+            "--tls-key-file",
+            "server.key",
+        ]
+        return [*super().command(), "--port", "0", *tls, "--tls-auth-clients", "no"]
+
+    def ping(self) -> bool:
+        """Answers what is no TLS by hanging up, or with an alert."""
+        return self.log.exists() and "Ready to accept connections" in self.log.read_text(errors="replace")
