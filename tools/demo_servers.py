@@ -239,7 +239,7 @@ def main() -> int:
         print(f"demo-servers: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("demo-servers: stopped; the servers and their data are gone, so the next start begins anew", file=sys.stderr)
+        print("demo-servers: stopped; these servers and their data are deleted, though: the next start begins anew", file=sys.stderr)
         return 130
 
 
