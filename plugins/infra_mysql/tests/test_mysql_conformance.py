@@ -7,10 +7,18 @@ import pymysql
 import pytest
 import pytest_asyncio
 
-from infra_testing.conformance.database import AsyncDatabaseConformance, DatabaseConformance, DatabaseHarness
+from infra_testing.conformance.database import (
+    AsyncDatabaseConformance,
+    AsyncErrorCases,
+    AsyncSessionCases,
+    DatabaseConformance,
+    DatabaseHarness,
+    ErrorCases,
+    SessionCases,
+)
 from infra_testing.conformance.database.tables import SuiteBase
 from infra_testing.proxy import FaultProxy
-from infra_testing.pytest_plugin import provide
+from infra_testing.pytest_plugin import need_package, provide
 from infra_testing.services import MariaDBServer
 
 
@@ -105,3 +113,21 @@ class TestAsyncmy(AsyncDatabaseConformance):
         if not CONTROL.emptied():
             await database.create_all(SuiteBase.metadata)
         return database
+
+
+class TestAiomysql(AsyncSessionCases, AsyncErrorCases):
+    """The parts that depend on the driver most; asyncmy runs them all."""
+
+    harness = harness("aiomysql")
+    database = TestAsyncmy.database
+
+
+class TestMySQLClient(SessionCases, ErrorCases):
+    """The parts that depend on the driver most; PyMySQL runs them all."""
+
+    harness = harness("mysqlclient")
+    database = TestPyMySQL.database
+
+    @pytest.fixture(autouse=True)
+    def installed(self):
+        need_package("MySQLdb", "run `make services`")

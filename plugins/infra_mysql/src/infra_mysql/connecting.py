@@ -14,7 +14,7 @@ from typing import Any, Final
 from sqlalchemy import URL
 
 from infra.errors import ConfigurationError
-from infra_mysql.dialects import NAMES, TLS_MISSING
+from infra_mysql.dialects import NAMES
 from infra_mysql.settings import Driver, MySQLSettings, is_strict
 
 #: Where Linux distributions keep the certificate authorities that the machine trusts.
@@ -33,11 +33,14 @@ UNLIMITED: Final = "SET NAMES utf8mb4 /*M!100100 , max_statement_time = 0 */ /*!
 
 def make_url(settings: MySQLSettings, is_async: bool) -> URL:
     """The URL for one door's DBAPI."""
+    driver = settings.driver_of(is_async)
+    # To the C library localhost is the socket file of whatever server this machine has; in capitals it is a host as it is to the others.
+    host = "LOCALHOST" if driver == "mysqlclient" and settings.host == "localhost" else settings.host
     return URL.create(
-        f"mysql+{NAMES[settings.driver_of(is_async)]}",
+        f"mysql+{NAMES[driver]}",
         username=settings.username,
         password=settings.password.reveal() if settings.password is not None else None,
-        host=settings.host,
+        host=host,
         port=settings.port,
         database=settings.database,
     )
@@ -69,7 +72,7 @@ def connect_arguments(settings: MySQLSettings, is_async: bool, production: bool)
     if tls != "disable" and not (driver == "pymysql" and tls == "prefer"):
         arguments["ssl"] = _tls_context(tls, settings.tls_ca)
     if is_async:
-        make = _aiomysql if driver == "aiomysql" else _asyncmy
+        make = import_module(f"infra_mysql.on_{driver}").connect
         arguments["async_creator_fn"] = _bounded(make, tls, settings.connect_timeout or None)
     return arguments
 
@@ -164,24 +167,6 @@ def _bounded(make: Callable[..., Awaitable[Any]], tls: str, timeout: float | Non
             raise TimeoutError(f"the server did not answer within {timeout:g} s") from None
 
     return connect
-
-
-async def _asyncmy(tls: str, **arguments: Any) -> Any:
-    from infra_mysql.encrypting import PreferringConnection
-
-    connection = PreferringConnection(tls == "prefer", **arguments)
-    await connection.connect()
-    return connection
-
-
-async def _aiomysql(tls: str, **arguments: Any) -> Any:
-    aiomysql: Any = import_module("aiomysql")  # imported by whoever uses it, as asyncmy is
-    connection = await aiomysql.connect(**arguments)
-    if tls in ("verify", "require") and not connection._secure:
-        connection.close()
-        # It goes on in the clear when the server has no TLS.
-        raise aiomysql.OperationalError(2026, TLS_MISSING)
-    return connection
 
 
 def _tls_context(tls: str, authorities: str | None) -> ssl.SSLContext:

@@ -19,16 +19,19 @@ from sqlalchemy.dialects.mysql.pymysql import MySQLDialect_pymysql
 from infra_mysql.settings import Driver
 
 _IN_TRANSACTION: Final = 1  # SERVER_STATUS_IN_TRANS
+#: The versions of MySQL's own client library are those of its server; MariaDB's began anew.
+_FIRST_OF_MYSQL: Final = 5
 #: What drivers say that would go on in the clear.
 TLS_MISSING: Final = "TLS is required, and the server does not offer it"
 
 
-def _is_idle(connection: Any) -> bool:
-    """Whether no transaction can be open: autocommit is on, and nobody sent BEGIN by hand (mysqlclient does not tell)."""
-    if not connection.get_autocommit():
-        return False
-    raw = getattr(connection, "driver_connection", connection)
-    return not getattr(raw, "server_status", 0) & _IN_TRANSACTION
+def _in_transaction(raw: Any) -> bool:
+    """Whether the server said so with its last answer; mysqlclient does not pass it on."""
+    return bool(getattr(raw, "server_status", 0) & _IN_TRANSACTION)
+
+
+def _raw(connection: Any) -> Any:
+    return getattr(connection, "driver_connection", connection)
 
 
 class TableChecks(MySQLDDLCompiler):
@@ -56,12 +59,21 @@ class _Lean:
         """Nothing: the policy's own first statement names the character set."""
 
     def do_commit(self, dbapi_connection: Any) -> None:
-        if not _is_idle(dbapi_connection):
-            dbapi_connection.commit()
+        """COMMIT, but for autocommit."""
+        raw = _raw(dbapi_connection)
+        if dbapi_connection.get_autocommit() and not _in_transaction(raw):
+            return
+        dbapi_connection.commit()
+        raw.infra_committed = True
 
     def do_rollback(self, dbapi_connection: Any) -> None:
-        if not _is_idle(dbapi_connection):
-            dbapi_connection.rollback()
+        """ROLLBACK, but for autocommit, and for the one that SQLAlchemy's pool sends after a COMMIT."""
+        raw = _raw(dbapi_connection)
+        committed = getattr(raw, "infra_committed", False) and hasattr(raw, "server_status")
+        raw.infra_committed = False
+        if (committed or dbapi_connection.get_autocommit()) and not _in_transaction(raw):
+            return
+        dbapi_connection.rollback()
 
     def _initialize_mysql(self, connection: Any) -> None:
         super()._initialize_mysql(connection)  # type: ignore[misc]
@@ -87,9 +99,12 @@ class MySQLClientDialect(_Lean, MySQLDialect_mysqldb):
     supports_statement_cache = True
 
     def connect(self, *cargs: Any, **cparams: Any) -> Any:
-        """As mysqlclient, which with MariaDB's library goes on in the clear when the server has no TLS."""
+        """As mysqlclient. With MariaDB's library REQUIRED goes on in the clear when the server has no TLS, and PREFERRED always does."""
+        mode = cparams.get("ssl_mode")
+        if mode == "PREFERRED" and int(self.loaded_dbapi.get_client_info().split(".")[0]) < _FIRST_OF_MYSQL:
+            cparams = {**cparams, "ssl_mode": "REQUIRED"}
         connection: Any = super().connect(*cargs, **cparams)
-        if cparams.get("ssl_mode") == "REQUIRED":
+        if mode == "REQUIRED":
             connection.query("SHOW SESSION STATUS LIKE 'Ssl_cipher'")
             if not connection.store_result().fetch_row()[0][1]:
                 connection.close()

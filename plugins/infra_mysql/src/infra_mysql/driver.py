@@ -139,6 +139,7 @@ class MySQLDriver:
         options = connection.get_execution_options()
         autocommit, read_only = bool(options.get("infra_autocommit")), bool(options.get("infra_read_only"))
         dbapi_connection: Any = connection.connection.dbapi_connection
+        raw_connection(dbapi_connection).infra_committed = False
         if bool(dbapi_connection.get_autocommit()) is not autocommit:
             dbapi_connection.autocommit(autocommit)
         info = connection.info

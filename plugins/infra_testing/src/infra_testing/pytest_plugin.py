@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
+from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import pytest
@@ -66,9 +67,19 @@ def provide(kind: type[S], start: Callable[[type[S]], S]) -> S:
     try:
         return start(kind)
     except MissingServiceError as error:
-        current_run().record(Use(kind.name, f"{error}; install {kind.remedy}", missing=True))
-        outcome = pytest.fail if in_ci() else pytest.skip
-        outcome(f"{kind.name}: {error}; install {kind.remedy}")
+        _leave_out(kind.name, f"{error}; install {kind.remedy}")
+
+
+def need_package(module: str, remedy: str) -> None:
+    """Where a Python package is missing that this machine may lack the means to install, the test is skipped, or fails in CI."""
+    if find_spec(module) is None:
+        _leave_out(module, f"not installed; {remedy}")
+
+
+def _leave_out(name: str, reason: str) -> NoReturn:
+    current_run().record(Use(name, reason, missing=True))
+    outcome = pytest.fail if in_ci() else pytest.skip
+    outcome(f"{name}: {reason}")
 
 
 def shared(kind: type[S]) -> S:

@@ -1,4 +1,4 @@
-"""asyncmy with TLS where the server offers it."""
+"""asyncmy, with TLS where the server offers it."""
 
 from __future__ import annotations
 
@@ -9,6 +9,13 @@ from asyncmy.constants.CLIENT import SSL
 from asyncmy.errors import OperationalError
 
 from infra_mysql.dialects import TLS_MISSING
+
+
+async def connect(tls: str, **arguments: Any) -> Any:
+    """A connection with `tls` as the settings have it."""
+    connection = PreferringConnection(tls == "prefer", **arguments)
+    await connection.connect()
+    return connection
 
 
 class PreferringConnection(cast("type[Any]", Connection)):  # its stub lacks what is used here
