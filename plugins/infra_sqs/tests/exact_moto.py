@@ -1,10 +1,11 @@
 """moto's server, ``python exact_moto.py PORT``, put right where its queues are not those of SQS:
 
-- It remembers deduplication ids only while their messages exist, and gives a duplicate an id and a number of its own. SQS remembers them for
-  five minutes, and answers with those of the first message. ``POST /exact/forget`` lets the five minutes pass.
+- It remembers deduplication ids only while their messages exist, and gives a duplicate an id and a number of its own. SQS remembers them
+  for five minutes, and answers with those of the first message. ``POST /exact/forget`` lets the five minutes pass.
 - It takes receipt handles for ever. SQS takes those of a FIFO queue while the lease lasts.
 - Two receives at once may get the same message.
 - Its long polls see only what is sent meanwhile, not what becomes visible, but once a second.
+- It counts all messages of a queue, reading the clock for each, whenever one is sent or received.
 
 So that tests are quick, a poll of a second takes a tenth of one: SQS may end a poll early too, and who waits polls again.
 """
@@ -15,6 +16,8 @@ import copy
 import sys
 import threading
 import time
+from contextlib import contextmanager
+from functools import cache
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from moto.sqs import models
@@ -25,12 +28,24 @@ PACE = 0.1
 changing = threading.RLock()
 sent = {}  # (queue, deduplication id): (message, when)
 
+uncounted = [name for name in models.Queue.BASE_ATTRIBUTES if not name.startswith("Approximate")]
 send_message = models.SQSBackend.send_message
 receive_message = models.SQSBackend.receive_message
 
 
-def send_once(self, queue_name, message_body, *args, **kwargs):
+@contextmanager
+def uncounting():
+    """One at a time, without numbers of messages among the attributes."""
     with changing:
+        everything, models.Queue.BASE_ATTRIBUTES = models.Queue.BASE_ATTRIBUTES, uncounted
+        try:
+            yield
+        finally:
+            models.Queue.BASE_ATTRIBUTES = everything
+
+
+def send_once(self, queue_name, message_body, *args, **kwargs):
+    with uncounting():
         queue = self.get_queue(queue_name)
         key = (id(queue), kwargs.get("deduplication_id"))
         known = sent.get(key) if queue.fifo_queue else None
@@ -45,7 +60,7 @@ def send_once(self, queue_name, message_body, *args, **kwargs):
 def receive(self, queue_name, count, wait_seconds_timeout, *args, **kwargs):
     until = time.monotonic() + wait_seconds_timeout * PACE
     while True:
-        with changing:
+        with uncounting():
             found = receive_message(self, queue_name, count, 0, *args, **kwargs)
         if found or time.monotonic() >= until:
             return found
@@ -84,7 +99,23 @@ def each(method):
     return batch
 
 
+def counted(self, queue_name, attribute_names):
+    with changing:
+        return get_attributes(self, queue_name, attribute_names)
+
+
+def send_batch(self, queue_name, entries):
+    with uncounting():
+        return send_message_batch(self, queue_name, entries)
+
+
 delete_message = models.SQSBackend.delete_message
+get_attributes = models.SQSBackend.get_queue_attributes
+send_message_batch = models.SQSBackend.send_message_batch
+models.SQSBackend.get_queue_attributes = counted
+models.SQSBackend.send_message_batch = send_batch
+models.camelcase_to_underscores = cache(models.camelcase_to_underscores)
+models.unix_time_millis = lambda: time.time() * 1000
 change_visibility = models.SQSBackend.change_message_visibility
 models.SQSBackend.send_message = send_once
 models.SQSBackend.receive_message = receive

@@ -23,7 +23,7 @@ class OnMoto:
     @pytest.fixture(autouse=True)
     def queue_of_its_own(self, moto_server, new_queue):
         self.server = moto_server
-        self.harness = Harness("sqs", new_queue(moto_server.url, self.fifo, wait=1))
+        self.harness = Harness("sqs", new_queue(moto_server.url, self.fifo, wait=1), plugin="infra_sqs")
 
     @pytest.fixture
     def place(self, place):

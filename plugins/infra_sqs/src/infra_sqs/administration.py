@@ -14,6 +14,7 @@ from infra_sqs.client import Clients
 from infra_sqs.envelope import RESERVED, dead_letter, entry
 from infra_sqs.failures import Refusal
 from infra_sqs.places import Place, Places
+from infra_sqs.sending import group_of
 from infra_sqs.settings import SQSQueueSettings
 
 SYSTEM_ATTRIBUTES: Final = ("ApproximateReceiveCount", "SentTimestamp", "MessageGroupId")
@@ -81,8 +82,8 @@ class Administration:
                     entry(
                         replace(letters[one["ReceiptHandle"]], attempt=0, deliver_at=None),
                         place.fifo,
-                        self._settings.default_group,
                         place.largest + RESERVED,
+                        group=group_of(letters[one["ReceiptHandle"]], place, self._settings),
                         dedup=f"{one['MessageId']}-redriven",  # its own may have been used within the window
                     )[0]
                     for one in chosen

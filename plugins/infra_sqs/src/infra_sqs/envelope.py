@@ -35,7 +35,6 @@ _STRING: Final = "String"
 def entry(
     message: Message,
     fifo: bool,
-    default_group: str | None,
     largest: int,
     *,
     dedup: str | None = None,
@@ -47,10 +46,9 @@ def entry(
     Args:
         message: The envelope.
         fifo: Whether it is for a FIFO queue.
-        default_group: The group of messages without key; their own when None.
         largest: The most bytes.
         dedup: The deduplication id, where it is neither the `dedup_key` nor the message's id.
-        group: The group, where it does not follow from the message.
+        group: The group; the message's key when None, and without key one of its own: who has no order need not wait for others.
         further: Fields to add: ``reason``, ``died_at``.
 
     Raises:
@@ -91,8 +89,7 @@ def entry(
     made: dict[str, Any] = {"MessageBody": body, "MessageAttributes": attributes}
     if fifo:
         made["MessageDeduplicationId"] = _identity(dedup or message.dedup_key or message.id)
-        # Without order between them, messages without key need not wait for each other. Some queues deduplicate within a group only.
-        made["MessageGroupId"] = _identity(group or message.key or default_group or message.dedup_key or message.id)
+        made["MessageGroupId"] = _identity(group or message.key or message.id)
     return made, size
 
 

@@ -32,6 +32,7 @@ class Place:
         dead_name: The name of its dead-letter queue.
         dead_account: The account of that, when it is another one's.
         dead_url: Its URL, once it is known.
+        by_group: Whether it deduplicates within a message group only.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Place:
     dead_name: str
     dead_account: str | None = None
     dead_url: str | None = None
+    by_group: bool = False
 
 
 class Places:
@@ -118,9 +120,10 @@ class Places:
 
     def _look_at(self, place: Place) -> None:
         """What the server says of it."""
-        wanted = ["MaximumMessageSize", "RedrivePolicy"]
+        wanted = ["MaximumMessageSize", "RedrivePolicy", *(["DeduplicationScope"] if place.fifo else [])]
         found: dict[str, str] = self._clients.main().get_queue_attributes(QueueUrl=place.url, AttributeNames=wanted).get("Attributes", {})
         place.largest = min(place.largest, int(found.get("MaximumMessageSize") or self._settings.batch_bytes) - RESERVED)
+        place.by_group = found.get("DeduplicationScope") == "messageGroup"
         if self._settings.dead_letter_queue is None and (policy := found.get("RedrivePolicy")):
             target = str(cast("dict[str, Any]", json.loads(policy)).get("deadLetterTargetArn", ""))
             account, _, name = target.rpartition(":")

@@ -106,7 +106,7 @@ class Sender:
         return [answer for answer in answers if answer is not None]
 
     def _outgoing(self, place: Place, number: int, message: Message) -> Outgoing:
-        made, size = entry(message, place.fifo, self._settings.default_group, place.largest)
+        made, size = entry(message, place.fifo, place.largest, group=group_of(message, place, self._settings))
         if (seconds := seconds_until(message)) > 0:
             if place.fifo:
                 raise Refusal(ErrorCode.UNSUPPORTED, "a FIFO queue of SQS cannot delay a single message")
@@ -149,6 +149,11 @@ class Sender:
             message = one.message
             duplicate = message.dedup_key is not None and bool(number) and self._duplicates.is_duplicate(place.url, message, str(number))
             answers[one.place] = Receipt(message.id, self._durability, duplicate)
+
+
+def group_of(message: Message, place: Place, settings: SQSQueueSettings) -> str | None:
+    """The group in a FIFO queue of a message that is published; None for the usual one."""
+    return message.key or settings.default_group or (message.dedup_key if place.by_group else None)
 
 
 def pack(ready: Sequence[Outgoing], most_bytes: int) -> list[list[Outgoing]]:

@@ -155,7 +155,7 @@ class Settler:
 
     def _hop(self, place: Place, message: Message) -> Outgoing:
         """A copy that waits as long as SQS lets a message wait; its deliveries so far are in it."""
-        made, size = entry(message, place.fifo, self._settings.default_group, place.largest + RESERVED)
+        made, size = entry(message, place.fifo, place.largest + RESERVED)
         made["DelaySeconds"] = min(max(1, seconds_until(message)), LONGEST_DELAY)
         return Outgoing(0, message, made, size)
 
@@ -166,7 +166,6 @@ class Settler:
                 made, size = entry(
                     held.message,
                     place.fifo,
-                    None,
                     place.largest + RESERVED,
                     dedup=f"{held.sqs_id}-dead",  # the message's own id was used when it was published
                     group=held.sqs_id,  # nobody waits for anybody there
