@@ -21,6 +21,7 @@ from infra_testing.services import RabbitMQServer
 from infra_testing.services.processes import kill_tree
 
 PROCESSES = 2
+BACKLOG = 300  # messages that may wait before publishing does: a slow machine must not drain for minutes
 HANDLER = """
 import os, time
 
@@ -78,6 +79,8 @@ class Load:
 
     def _publish(self) -> None:
         while not self._stop.wait(0.01):
+            if len(self.returned.read()) > len(self.handled.read()) + BACKLOG:
+                continue
             messages = [Message(b"x" * 100) for _ in range(10)]
             self.tried.write([message.id for message in messages])
             answers = self.queue.publish_many(messages, timeout=5)

@@ -15,7 +15,7 @@ import pika
 import pytest
 
 from infra import Infra
-from infra.errors import ErrorCode, InfraError, UnsupportedError
+from infra.errors import ErrorCode, UnsupportedError
 from infra.queue import Message, PublishError, QueueError, Receipt
 from infra.runtime import aio
 from infra_rabbitmq import topology
@@ -55,29 +55,6 @@ def cut(queue: Any) -> None:
     while not connection.is_closed:
         assert time.monotonic() < deadline
         time.sleep(0.01)
-
-
-@pytest.mark.parametrize(
-    ("change", "code", "said"),
-    [
-        ({"password": "not-the-password"}, ErrorCode.UNAUTHENTICATED, "refused the username or the password"),
-        ({"port": 1}, ErrorCode.UNAVAILABLE, "127.0.0.1:1: Connection refused"),
-        ({"host": "nowhere.invalid"}, ErrorCode.UNAVAILABLE, "nowhere.invalid"),
-        ({"vhost": "nowhere"}, ErrorCode.CONFIGURATION, "nowhere"),
-        ({"queue": "nowhere", "topology": "check"}, ErrorCode.NOT_FOUND, "no queue 'nowhere'"),
-    ],
-)
-def test_what_cannot_open_says_why_in_one_line(
-    rabbitmq_server: RabbitMQServer, tmp_path: Path, change: dict[str, object], code: ErrorCode, said: str
-) -> None:
-    fields = {"provider": "rabbitmq", "startup": "lazy", **RabbitMQQueueSettings.expand_url(rabbitmq_server.url), **change}
-    with Infra({"queue": {"main": fields}}, root=tmp_path, environ={}) as services, pytest.raises(InfraError) as caught:
-        services.queue()
-    assert caught.value.code is code
-    assert said in caught.value.message
-    assert "\n" not in caught.value.message
-    assert "not-the-password" not in str(caught.value)
-    assert caught.value.resource == "queue.main"
 
 
 def test_a_url_chooses_it_and_queues_of_one_account_share_their_connections(

@@ -17,6 +17,7 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from concurrent.futures import wait as wait_all
 from typing import Any, Final, TypeVar
 
+from infra.driver import Cause
 from infra.errors import ErrorCode
 from infra.plugin import OpenContext
 from infra.queue.errors import QueueError
@@ -33,10 +34,11 @@ from infra.queue.model import (
     SendFailure,
     Settled,
 )
+from infra.resource.causes import advice
 from infra_rabbitmq import administration, topology
-from infra_rabbitmq.errors import BrokerError, classify
+from infra_rabbitmq.errors import BrokerError, classify, explain
 from infra_rabbitmq.link import Link, Procedure, settle_future
-from infra_rabbitmq.parameters import parameters_of, place_of
+from infra_rabbitmq.parameters import parameters_of
 from infra_rabbitmq.publisher import Answer, Publisher, outgoing
 from infra_rabbitmq.settings import RabbitMQQueueSettings
 from infra_rabbitmq.subscription import Subscription
@@ -65,16 +67,19 @@ class _RabbitMQQueues:
         self._subscriptions: dict[str, Subscription] = {}
         self._lock = threading.Lock()
         self._closed = False
-        place = place_of(settings)
         self._publisher = Publisher(
-            place, lambda: parameters_of(settings, f"{name} publish"), self._specs, settings.queue_type, settings.confirm_window
+            lambda: parameters_of(settings, f"{name} publish"), self._specs, settings.queue_type, settings.confirm_window
         )
         self._publishing = self._publisher.link
-        self._consuming = Link("consume", place, lambda: parameters_of(settings, f"{name} consume"), self._up, self._down)
+        self._consuming = Link("consume", lambda: parameters_of(settings, f"{name} consume"), self._up, self._down)
 
     def classify(self, error: BaseException) -> ErrorCode | None:
         """See `infra_rabbitmq.errors`."""
         return classify(error)
+
+    def explain(self, error: BaseException) -> Cause | None:
+        """See `infra_rabbitmq.errors`."""
+        return explain(error)
 
     def unwrap(self) -> Sequence[object]:
         """The connection for consuming, once something was received, else the one for publishing; use it in its own thread only."""
@@ -215,8 +220,8 @@ def _nothing(_channel: object) -> Any:
     yield
 
 
-def _late(place: str, timeout: float) -> TimeoutError:
-    return TimeoutError(f"{place} did not answer within {timeout:g} s")
+def _late(timeout: float) -> TimeoutError:
+    return TimeoutError(f"no answer within {timeout:g} s")
 
 
 class RabbitMQQueueDriver(_RabbitMQQueues):
@@ -233,7 +238,7 @@ class RabbitMQQueueDriver(_RabbitMQQueues):
             if future.done():
                 raise
             future.cancel()
-            raise _late(self._publishing.place, timeout) from None
+            raise _late(timeout) from None
 
     def ping(self, timeout: float) -> None:
         """Open a channel."""
@@ -314,7 +319,7 @@ class AsyncRabbitMQQueueDriver(_RabbitMQQueues):
         except TimeoutError:
             if not scope.expired():
                 raise
-            raise _late(self._publishing.place, timeout) from None
+            raise _late(timeout) from None
 
     async def ping(self, timeout: float) -> None:
         """Open a channel."""
@@ -390,19 +395,14 @@ def _quiet() -> None:
         logger.setLevel(logging.CRITICAL)
 
 
-def _not_open(error: BrokerError, context: OpenContext) -> QueueError:
-    remedies = {
-        ErrorCode.UNAUTHENTICATED: f"check username and password (`infra explain {context.resource}` says where they come from)",
-        ErrorCode.CONFIGURATION: "check the virtual host, and that the account may use it",
-        ErrorCode.UNAVAILABLE: "check that the broker runs, and that host, port and TLS are right",
-    }
+def _not_open(error: BrokerError, settings: RabbitMQQueueSettings, context: OpenContext) -> QueueError:
     return QueueError(
-        context.redact(str(error)),
+        f"open failed on {context.provider} at {settings.place()}: {' '.join(context.redact(str(error)).split())}",
         code=error.code,
         resource=context.resource,
         provider=context.provider,
         operation="open",
-        remedy=remedies.get(error.code),
+        remedy=error.remedy or advice(error.code, context.origins(error.settings or settings.suspects.get(error.code, ()))),
     )
 
 
@@ -415,7 +415,7 @@ def open_driver(settings: RabbitMQQueueSettings, context: OpenContext) -> Rabbit
     except BaseException as error:
         driver.close(1.0)
         if isinstance(error, BrokerError):
-            raise _not_open(error, context) from error
+            raise _not_open(error, settings, context) from error
         raise
     return driver
 
@@ -429,6 +429,6 @@ async def open_driver_async(settings: RabbitMQQueueSettings, context: OpenContex
     except BaseException as error:
         await driver.close(1.0)
         if isinstance(error, BrokerError):
-            raise _not_open(error, context) from error
+            raise _not_open(error, settings, context) from error
         raise
     return driver

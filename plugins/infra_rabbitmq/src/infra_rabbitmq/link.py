@@ -32,7 +32,6 @@ class Link:
 
     Args:
         name: Names the thread.
-        place: Host and port, for messages.
         parameters: Makes the parameters, anew for each attempt, so that a password may rotate.
         up: Called when a connection is there.
         down: Called when it is lost, or could not be made.
@@ -41,14 +40,12 @@ class Link:
     def __init__(
         self,
         name: str,
-        place: str,
         parameters: Callable[[], pika.ConnectionParameters],
         up: Callable[[], None],
         down: Callable[[BrokerError], None],
     ) -> None:
-        self.place = place
         self.connection: pika.SelectConnection | None = None  # only while it is open
-        self.error: BrokerError = BrokerError(f"not connected to {place} yet", ErrorCode.UNAVAILABLE)
+        self.error: BrokerError = BrokerError("not connected yet", ErrorCode.UNAVAILABLE)
         self.opened: Future[None] = Future()  # the outcome of the first attempt
         self.held_back: Callable[[], bool] = lambda: False  # whether the broker has said that it reads nothing for now
         self._parameters = parameters
@@ -131,7 +128,7 @@ class Link:
         def silent() -> None:
             self._doubted = False
             if connection is self.connection and connection.is_open and not self.held_back():
-                connection._terminate_stream(BrokerError(f"{self.place} has fallen silent", ErrorCode.UNAVAILABLE))
+                connection._terminate_stream(BrokerError("the broker has fallen silent", ErrorCode.UNAVAILABLE))
 
         timer = self.later(_SILENCE, silent)
         connection.channel(on_open_callback=answered)
@@ -166,7 +163,7 @@ class Link:
                 self._attempt = None
                 if self._closing:
                     break
-                self._failed(translate(error, self.place))
+                self._failed(translate(error))
                 if connection is not None and connection.is_open:
                     self._loop.call_later(0, connection.close)
         try:
@@ -180,15 +177,20 @@ class Link:
         if self._closing:
             return
         try:
+            parameters = self._parameters()
+        except Exception as error:  # a secret that cannot be read, a certificate that is not there
+            self._failed(error if isinstance(error, BrokerError) else BrokerError(f"{error}", ErrorCode.CONFIGURATION))
+            return
+        try:
             self._attempt = pika.SelectConnection(
-                self._parameters(),
+                parameters,
                 on_open_callback=self._on_open,
                 on_open_error_callback=self._on_failure,
                 on_close_callback=self._on_failure,
                 custom_ioloop=self._loop,
             )
-        except Exception as error:  # a secret that cannot be read, a certificate that is not there
-            self._failed(translate(error, self.place) if isinstance(error, OSError) else BrokerError(str(error), ErrorCode.CONFIGURATION))
+        except Exception as error:
+            self._failed(translate(error))
 
     def _on_open(self, connection: Any) -> None:
         if self._closing:
@@ -209,7 +211,7 @@ class Link:
             self._down(closed())
             self._loop.stop()
         else:
-            self._failed(translate(error, self.place))
+            self._failed(translate(error))
 
     def _failed(self, error: BrokerError) -> None:
         self.connection = None
@@ -264,10 +266,10 @@ class _Run:
         except BrokerError as error:
             self._finish(None, error)
         except Exception as error:
-            self._finish(None, translate(error, self._link.place))
+            self._finish(None, translate(error))
 
     def _on_close(self, _channel: Any, reason: Exception) -> None:
-        self._finish(None, translate(reason, self._link.place))
+        self._finish(None, translate(reason))
 
     def _finish(self, result: Any, error: BrokerError | None) -> None:
         done, self._done = self._done, None

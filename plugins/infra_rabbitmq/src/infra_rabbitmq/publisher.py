@@ -69,7 +69,6 @@ class Publisher:
     """The publishing half of a driver.
 
     Args:
-        place: Host and port, for messages.
         parameters: Makes the connection's parameters.
         specs: The queues declared so far, by name.
         queue_type: ``quorum`` or ``classic``.
@@ -77,9 +76,9 @@ class Publisher:
     """
 
     def __init__(
-        self, place: str, parameters: Callable[[], pika.ConnectionParameters], specs: Mapping[str, QueueSpec], queue_type: str, window: int
+        self, parameters: Callable[[], pika.ConnectionParameters], specs: Mapping[str, QueueSpec], queue_type: str, window: int
     ) -> None:
-        self.link = Link("publish", place, parameters, self._up, self._down)
+        self.link = Link("publish", parameters, self._up, self._down)
         self.blocked: str | None = None  # why the broker reads nothing
         self.link.held_back = lambda: self.blocked is not None
         self._specs = specs
@@ -157,7 +156,7 @@ class Publisher:
     def _expired(self, batch: _Batch) -> None:
         batch.timer = None
         why = self.blocked or ("" if self._channel is not None else str(self.link.error)) or _UNCONFIRMED
-        error = BrokerError(f"{self.link.place}: {why}", ErrorCode.UNAVAILABLE)
+        error = BrokerError(why, ErrorCode.UNAVAILABLE)
         self.link.doubt()
         for message in [one for one in self._unconfirmed.values() if one.batch is batch]:
             self._answer(message, SendFailure(PublishOutcome.UNKNOWN, error))
@@ -251,7 +250,7 @@ class Publisher:
         channel.confirm_delivery(self._on_confirm, callback=ready)
 
     def _on_channel_closed(self, channel: Any, reason: Exception) -> None:
-        error = translate(reason, self.link.place)
+        error = translate(reason)
         if channel is self._channel:
             self._lost(error)
         connection = self.link.connection
@@ -308,5 +307,5 @@ class Publisher:
         """A message that no queue takes comes back before its confirmation."""
         for message in self._unconfirmed.values():
             if message.id == properties.message_id and message.returned is None:
-                message.returned = refusal(method.reply_code, f"{method.reply_text}: there is no queue {message.queue!r}")
+                message.returned = refusal(method.reply_code, f"{method.reply_text} - no queue '{message.queue}'")
                 return

@@ -47,6 +47,14 @@ class RabbitMQQueueSettings(QueueSettings):
             fields.setdefault("tls", True)
         return fields
 
+    def actual_port(self) -> int:
+        """The port, or the usual one."""
+        return self.port or (5671 if self.tls else 5672)
+
+    def place(self) -> str:
+        """Host and port, for messages."""
+        return f"{self.host}:{self.actual_port()}"
+
     def share_key(self) -> Hashable | None:
         """One pair of connections for all queues of an account."""
         return self.connection_key()

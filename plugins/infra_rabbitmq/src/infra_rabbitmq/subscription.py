@@ -141,13 +141,13 @@ class Subscription:
         waiter.timer = None
         if waiter not in self._waiters:
             return
-        if self._link.connection is None:
+        if self._link.connection is None and (self._link.opened.done() or waiter.looks >= _LOOKS):
             self._drop(waiter, self._link.error)
         elif waiter.looks >= _LOOKS or waiter.future.cancelled():
             if not self._live:
                 self._link.doubt()
             self._drop(waiter, None)
-        elif not self._live or self._channel is None:
+        elif not self._live or self._channel is None:  # among it the first connection, which a first receive asks for
             self._look_later(waiter)
         else:
             channel = self._channel
@@ -302,7 +302,7 @@ class Subscription:
     def _on_channel_closed(self, channel: Any, reason: Exception) -> None:
         if self._channel is not None and channel is not self._channel:
             return
-        error = translate(reason, self._link.place)
+        error = translate(reason)
         if self._channel is None:
             self._busy = False
         self._reset()

@@ -43,7 +43,8 @@ def declare(spec: QueueSpec, queue_type: str) -> Callable[[Channel], Generator[S
     def steps(channel: Channel) -> Generator[Step, Any, None]:
         name = spec.name
         if len(name.encode()) > _LONGEST_NAME:
-            raise BrokerError(f"a queue's name may have {_LONGEST_NAME} bytes", ErrorCode.INVALID_ARGUMENT)
+            why = f"a queue's name may have {_LONGEST_NAME} bytes"
+            raise BrokerError(why, ErrorCode.INVALID_ARGUMENT, remedy="choose a shorter name in `queue`")
         if spec.topology == "none":
             return
         if spec.topology == "check":
