@@ -30,6 +30,8 @@ T = TypeVar("T")
 _INTEGERS: Final = range(-(2**63), 2**63)
 _SCALARS: Final = frozenset({str, bool, type(None)})
 _BYTES, _TEXT, _JSON, _TAGGED = b"bsjt"
+#: What stored bytes begin with; the rest is the value.
+BYTES: Final = b"b"
 
 
 class UndecodableError(ValueError):
@@ -99,7 +101,7 @@ class Codecs:
         """
         kind = type(value)
         if kind is bytes:
-            return b"b" + cast(bytes, value)
+            return BYTES + cast(bytes, value)
         if kind is str:
             return b"s" + cast(str, value).encode("utf-8", "surrogatepass")
         if kind is int and value in _INTEGERS:

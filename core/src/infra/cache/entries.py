@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, cast
@@ -73,6 +73,16 @@ def safe(key: str) -> str:
     if len(key) <= _LONGEST and key.isascii() and key.isprintable() and " " not in key and key[:1] not in ("~", ""):
         return key
     return _hash(key)
+
+
+def safe_all(keys: Sequence[str]) -> Sequence[str]:
+    """`safe` for many keys. Those of ordinary form are checked all at once: one by one it took a third of a read of a hundred."""
+    joined = "".join(keys)
+    if joined.isascii() and joined.isprintable() and " " not in joined and "~" not in joined:
+        lengths = list(map(len, keys))
+        if not keys or (min(lengths) > 0 and max(lengths) <= _LONGEST):
+            return keys
+    return [safe(key) for key in keys]
 
 
 def safe_tags(tags: Iterable[str]) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from infra.cache._sync.link import Link
 from infra.cache._sync.space import Generation, Space
 from infra.cache.codecs import Codecs, UndecodableError
 from infra.cache.driver import CacheDriver
-from infra.cache.entries import Entry, milliseconds, safe, safe_tags, unpack
+from infra.cache.entries import Entry, milliseconds, safe, safe_all, safe_tags, unpack
 from infra.cache.errors import CacheError, CacheOperationError, CacheUnavailableError, CacheValueError
 from infra.cache.model import TTL, CacheItem, SetMode
 from infra.cache.settings import CacheSettings
@@ -85,7 +85,7 @@ class CacheAccess(Resource[CacheDriver, CacheSettings]):
         self.check()
         ttl_ms = milliseconds(ttl)
         encode = self.codecs.encode
-        encoded = [(safe(key), encode(value)) for key, value in values.items()]
+        encoded = list(zip(safe_all(list(values)), map(encode, values.values()), strict=True))
         if not encoded:
             return 0
         try:
