@@ -290,10 +290,10 @@ async def test_a_full_server_reads_on_and_keeps_nothing_old(opened: Open, start_
     [
         ({"password": "wrong-s3cret"}, "password", ErrorCode.UNAUTHENTICATED),
         ({"username": "nobody", "password": "wrong-s3cret"}, "password", ErrorCode.UNAUTHENTICATED),
-        ({}, "uthentication required", ErrorCode.UNAUTHENTICATED),
+        ({}, "asks for a password", ErrorCode.UNAUTHENTICATED),
         ({"port": 1}, "127.0.0.1:1", ErrorCode.UNAVAILABLE),
         ({"host": "nowhere.invalid"}, "nowhere.invalid", ErrorCode.UNAVAILABLE),
-        ({"password": "right-s3cret", "db": 99}, "DB index", ErrorCode.CONFIGURATION),
+        ({"password": "right-s3cret", "db": 99}, "no database of that number", ErrorCode.CONFIGURATION),
     ],
     ids=["password", "user", "no-password", "port", "host", "database"],
 )

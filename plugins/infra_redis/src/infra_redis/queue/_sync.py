@@ -194,9 +194,9 @@ class RedisQueueDriver:
         """Of messages whose sending had no answer: which came, and of which nothing is known still. The others never will come."""
         waiting: dict[Batch, list[tuple[int, Message]]] = {}
         for message in batch:
-            if message.id in place.unknown:
-                sent, number = place.unknown[message.id]
-                waiting.setdefault(sent, []).append((number, message))
+            found = place.unknown.get(message.id)
+            if found is not None:
+                waiting.setdefault(found[0], []).append((found[1], message))
         known: dict[str, Receipt | SendFailure] = {}
         until = time.monotonic() + timeout
         for sent, messages in waiting.items():
@@ -357,6 +357,8 @@ class RedisQueueDriver:
     def close(self, timeout: float) -> None:
         """End waiting receives, take this receiver off the queues' lists, close all connections."""
         until = time.monotonic() + timeout
+        for queue in self._places:
+            self._waits.interrupt(queue)
         self._waits.close(timeout)
         for place in self._places.values():
             try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import threading
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
@@ -71,6 +72,7 @@ class Place:
         self.window_ms = max(1, round(spec.dedup_window * 1000))
         self.unknown: dict[str, tuple[Batch, int]] = {}  # id of a message -> its batch, and its place in it
         self.claims: list[Batch] = []  # without an answer
+        self._lock = threading.Lock()
         self._lanes: list[Lane] = []
         self._numbers = itertools.count(1)
         self._sender = f"{prefix}sent:{sender}:"
@@ -115,15 +117,17 @@ class Place:
 
     def forget(self, ids: Sequence[str]) -> None:
         """Their fate is known."""
-        for one in ids:
-            self.unknown.pop(one, None)
+        with self._lock:
+            for one in ids:
+                self.unknown.pop(one, None)
 
     def remember(self, messages: Sequence[Message], batch: Batch) -> None:
         """Whether they came, in this order, is not known."""
-        for place, message in enumerate(messages):
-            self.unknown[message.id] = batch, place
-        while len(self.unknown) > _MOST_UNKNOWN:
-            self.unknown.pop(next(iter(self.unknown)), None)
+        with self._lock:
+            for place, message in enumerate(messages):
+                self.unknown[message.id] = batch, place
+            while len(self.unknown) > _MOST_UNKNOWN:
+                del self.unknown[next(iter(self.unknown))]
 
 
 def receipts(messages: Sequence[Message], doubles: Sequence[int], durability: Durability) -> list[Receipt]:

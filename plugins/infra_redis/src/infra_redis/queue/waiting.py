@@ -78,11 +78,6 @@ class _Waits:
             for wait in self.waiting.pop(queue, ()):
                 wait.cut()
 
-    def interrupt_all(self) -> None:
-        """End all."""
-        for queue in [*self.rounds, *self.waiting]:
-            self.interrupt(queue)
-
 
 class Waits(_Waits):
     """For threads.
@@ -107,8 +102,7 @@ class Waits(_Waits):
             wait.end()
 
     def close(self, timeout: float) -> None:
-        """End all waits and their connections."""
-        self.interrupt_all()
+        """Close the connections of ended waits."""
         self._connections.close(timeout)
 
 
@@ -136,5 +130,4 @@ class AsyncWaits(_Waits):
 
     async def close(self, timeout: float) -> None:
         """As in `Waits`."""
-        self.interrupt_all()
         await self._connections.close(timeout)
