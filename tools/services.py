@@ -2,7 +2,8 @@
 
     python tools/services.py
 
-Debian's packages when we are root on Debian or a relative; the LLM server from npm into the ignored folder .services.
+Debian's packages when we are root on Debian or a relative; the LLM server from npm into the ignored folder .services; and what Python
+packages are compiled against, with them, into the environment of the Python that runs this.
 """
 
 from __future__ import annotations
@@ -10,8 +11,11 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
+import sysconfig
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from infra_testing.services import SERVERS, AimockServer, Server
@@ -19,11 +23,29 @@ from infra_testing.services.aimock import PACKAGE
 
 ROOT = Path(__file__).resolve().parent.parent
 POLICY = Path("/usr/sbin/policy-rc.d")
+#: Python packages without a wheel, and what they are compiled with: a program to look for, and Debian's package that has it.
+COMPILED = {"mysqlclient": {"mariadb_config": "libmariadb-dev", "pkg-config": "pkg-config", "gcc": "gcc"}}
 
 
 def missing(kinds: Sequence[type[Server]]) -> list[type[Server]]:
     """Those of these servers that cannot be started here."""
     return [kind for kind in kinds if not kind.available()]
+
+
+def installed(name: str) -> str | None:
+    """The version of a Python package of this environment."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def compilers(name: str) -> list[str]:
+    """Debian's packages that are missing to compile that Python package."""
+    wanted = [package for program, package in COMPILED[name].items() if not shutil.which(program)]
+    if not (Path(sysconfig.get_paths()["include"]) / "Python.h").exists():
+        wanted.append("python3-dev")
+    return wanted
 
 
 @contextmanager
@@ -84,12 +106,34 @@ def install(kinds: Sequence[type[Server]]) -> list[type[Server]]:
     return missing(kinds)
 
 
+def compile_package(name: str) -> None:
+    """Compile a Python package into this environment, where that can be done."""
+    pip = [sys.executable, "-I", "-m", "pip", "install", "-qq", "--disable-pip-version-check", "--no-input", "-c", "constraints.txt", name]
+    try:
+        wanted = compilers(name)
+        if wanted and os.geteuid() == 0 and shutil.which("apt-get"):
+            print("installing " + ", ".join(wanted), flush=True)
+            install_packages(wanted)
+        if not compilers(name):
+            print(f"compiling {name}", flush=True)
+            subprocess.run(pip, cwd=ROOT, check=True)
+    except subprocess.CalledProcessError as error:
+        print(f"failed: {' '.join(error.cmd)}", flush=True)  # it has said why
+
+
 def main() -> None:
     """Install what is missing, then print the table."""
-    left = install(SERVERS)
+    left: list[object] = list(install(SERVERS))
     for kind in SERVERS:
         found = kind.available()
-        print(f"  {kind.name:<10} {found.version or f'missing: {found.reason}; install {found.remedy}'}")
+        print(f"  {kind.name:<11} {found.version or f'missing: {found.reason}; install {found.remedy}'}")
+    for name in COMPILED:
+        if installed(name) is None:
+            compile_package(name)
+        found = installed(name)
+        if found is None:
+            left.append(name)
+        print(f"  {name:<11} {found or 'missing: install ' + ', '.join([*compilers(name), name])}")
     if left:
         raise SystemExit("install what is missing with this machine's package manager, then run `make services` again")
 

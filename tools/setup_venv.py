@@ -17,6 +17,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO = ("core[database,rich]", "plugins/infra_local")
+#: Extras that are compiled against libraries of the system, which a fresh machine lacks: `tools/services.py` installs both.
+COMPILED = frozenset({"mysqlclient"})
 
 
 def works(python: Path) -> bool:
@@ -29,10 +31,11 @@ def works(python: Path) -> bool:
 
 
 def members() -> list[str]:
-    """All distributions of the workspace, with their extras."""
+    """All distributions of the workspace, with those of their extras that need no compiler."""
     found: list[str] = []
     for file in [ROOT / "core" / "pyproject.toml", *sorted(ROOT.glob("plugins/*/pyproject.toml"))]:
-        extras = tomllib.loads(file.read_text())["project"].get("optional-dependencies", {})
+        known = tomllib.loads(file.read_text())["project"].get("optional-dependencies", {})
+        extras = [name for name in known if name not in COMPILED]
         found.append(f"{file.parent.relative_to(ROOT)}[{','.join(extras)}]" if extras else str(file.parent.relative_to(ROOT)))
     return found
 
