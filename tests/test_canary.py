@@ -16,8 +16,15 @@ from infra.kernel.opening import load
 from infra.kernel.validation import mentions_secret
 
 CANARY = "cAnArY-7c1f-s3cr3t"
-PROVIDERS = [found for found in discover().providers if found.available]
+CATALOG = discover()
+PROVIDERS = [found for found in CATALOG.providers if found.available]
 SHAPES = (CANARY, f"[{CANARY}", f'["{CANARY}"]', f'{{"a": "{CANARY}"}}', f"x://u:{CANARY}@h:p")
+
+
+@pytest.fixture(autouse=True)
+def discovered_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is installed stays the same for the hundreds of kernels of a test."""
+    monkeypatch.setattr("infra.kernel.core.discover", lambda **_: CATALOG)
 
 
 def kernel(folder: Path, found: Any, /, **values: str) -> Kernel:
