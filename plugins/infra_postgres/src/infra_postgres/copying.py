@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 import psycopg
@@ -19,12 +20,14 @@ def copy_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str, 
     if not rows:
         return 0
     names = list(rows[0])
-    columns: list[list[Any]] = []
-    for name in names:
-        values = [row[name] for row in rows]
-        convert = table.c[name].type.dialect_impl(connection.dialect).bind_processor(connection.dialect)
-        columns.append([convert(value) for value in values] if convert else values)
-    records = zip(*columns, strict=True)
+    converters = [table.c[name].type.dialect_impl(connection.dialect).bind_processor(connection.dialect) for name in names]
+    records: Iterable[Sequence[Any]]
+    if len(names) > 1 and not any(converters):
+        records = map(itemgetter(*names), rows)
+    else:
+        columns = [list(map(itemgetter(name), rows)) for name in names]
+        converted = [list(map(convert, column)) if convert else column for column, convert in zip(columns, converters, strict=True)]
+        records = zip(*converted, strict=True)
     quote = connection.dialect.identifier_preparer
     fields = ", ".join(quote.format_column(table.c[name]) for name in names)
     statement = f"COPY {quote.format_table(table)} ({fields}) FROM STDIN"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection, Table, insert
@@ -25,8 +26,8 @@ def insert_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str
         return len(rows)
     columns: list[list[Any]] = []
     for name in order:
-        values = [row[name] for row in rows]
+        values = list(map(itemgetter(name), rows))
         convert = table.c[name].type.dialect_impl(connection.dialect).bind_processor(connection.dialect)
-        columns.append([convert(value) for value in values] if convert else values)
+        columns.append(list(map(convert, values)) if convert else values)
     connection.exec_driver_sql(str(compiled), list(zip(*columns, strict=True)))
     return len(rows)

@@ -72,16 +72,16 @@ def distinct(rows: list[dict[str, Any]], keys: Sequence[str]) -> list[dict[str, 
     Raises:
         UniqueKeyError: A row has no value in a key column: NULL never conflicts, so that it would be inserted again and again.
     """
-    last: dict[Any, dict[str, Any]] = {}
-    for row in rows:
-        key = tuple(row.get(name) for name in keys)
-        if None in key:
+    columns = [[row.get(name) for row in rows] for name in keys]
+    for name, column in zip(keys, columns, strict=True):
+        if None in column:
             raise UniqueKeyError(
-                f"a row has no value for {keys[key.index(None)]}, which is part of its key",
+                f"a row has no value for {name}, which is part of its key",
                 operation="upsert_many",
                 remedy="give every row a value in each key column",
             )
-        last[key] = row
+    identities = columns[0] if len(columns) == 1 else list(zip(*columns, strict=True))
+    last = dict(zip(identities, rows, strict=True))
     return list(last.values()) if len(last) < len(rows) else rows
 
 
