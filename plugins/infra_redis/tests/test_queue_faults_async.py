@@ -264,6 +264,9 @@ async def test_receipts_say_what_the_server_does(opened: Open, start_server: Sta
         await client.config_set(name, value)
         await queue.ping()
         assert (await queue.publish(b"x")).durability == durability
+    await client.config_set("maxmemory-policy", "allkeys-lru")
+    with pytest.raises(ConfigurationError, match="allkeys-lru"):
+        await queue.ping()
 
 
 async def test_an_account_that_may_not_ask_gets_the_least(

@@ -256,6 +256,9 @@ def test_receipts_say_what_the_server_does(opened: Open, start_server: StartServ
         client.config_set(name, value)
         queue.ping()
         assert (queue.publish(b"x")).durability == durability
+    client.config_set("maxmemory-policy", "allkeys-lru")
+    with pytest.raises(ConfigurationError, match="allkeys-lru"):
+        queue.ping()
 
 
 def test_an_account_that_may_not_ask_gets_the_least(opened: Open, start_server: StartServer, caplog: pytest.LogCaptureFixture) -> None:

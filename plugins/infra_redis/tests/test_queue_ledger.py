@@ -47,8 +47,8 @@ def test_nothing_acknowledged_is_lost_when_the_server_and_a_worker_are_killed(
             server.kill()
             server.start()
             load.wait_for_progress()
-            load.queue.unwrap(redis.Redis).script_flush()
-            load.wait_for_progress()
+        load.queue.unwrap(redis.Redis).script_flush()
+        load.wait_for_progress()
         counts = load.settle()
         groups = load.queue.unwrap(redis.Redis).xinfo_groups("infra:{ledger}:messages")
         assert [group["pending"] for group in groups] == [0]

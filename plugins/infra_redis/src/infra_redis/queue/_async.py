@@ -91,14 +91,7 @@ class AsyncRedisQueueDriver:
     async def declare(self, spec: QueueSpec, timeout: float) -> None:
         """Make `spec.name` usable."""
         until = time.monotonic() + timeout
-        policy = server.evicting(await self._inspect(timeout))
-        if policy is not None:
-            raise ConfigurationError(
-                f"the server may delete messages: its maxmemory-policy is {policy}",
-                resource=self._context.resource,
-                provider=self._context.provider,
-                remedy="set `maxmemory-policy noeviction` there, or give the queue a server of its own",
-            )
+        await self._inspect(timeout)
         place = Place(spec, self._name)
         if spec.topology != "none":
             await self._create(place, until - time.monotonic())
@@ -248,7 +241,7 @@ class AsyncRedisQueueDriver:
                 found, *further = await self._call(place, scripts.CLAIM, (*place.keys, lane.key), arguments, self._timeout, sending)
             except BaseException as error:
                 if sending.begun and not is_answer(error):
-                    place.claims.append(Batch(lane.key, lane.number))
+                    place.claims.add(Batch(lane.key, lane.number))
                 raise
             place.free(lane)
             if not found:
@@ -267,11 +260,9 @@ class AsyncRedisQueueDriver:
 
     async def _give_back(self, place: Place) -> None:
         """What claims without an answer may have taken; nobody has it, and it would wait for the end of a lease."""
-        while place.claims:
-            claim = place.claims[0]
+        for claim in tuple(place.claims):
             await self._connections.run(scripts.UNCLAIM, (*place.keys, claim.lane), (self._name, claim.number), self._timeout)
-            if claim in place.claims:
-                place.claims.remove(claim)
+            place.claims.discard(claim)
 
     async def interrupt(self, queue: str) -> None:
         """End the waiting receives."""
@@ -325,11 +316,15 @@ class AsyncRedisQueueDriver:
     # The server
 
     async def ping(self, timeout: float) -> None:
-        """Ask how the server keeps what it is given, which may have changed."""
+        """Ask how the server keeps what it is given: that may have changed."""
         await self._inspect(timeout * 0.95)  # to say what was not answered, before the caller's own timeout says less
 
-    async def _inspect(self, timeout: float) -> dict[str, str]:
-        """The server's settings, as far as it tells; receipts go by them from now on."""
+    async def _inspect(self, timeout: float) -> None:
+        """Look at the server's settings, as far as it tells; receipts go by them from now on.
+
+        Raises:
+            ConfigurationError: It evicts.
+        """
         until = time.monotonic() + timeout
         try:
             packed = b"".join(pack(("CONFIG", "GET", name)) for name in server.ASKED)
@@ -339,7 +334,14 @@ class AsyncRedisQueueDriver:
                 raise
             settings = await self._inspect_less(max(0.001, until - time.monotonic()))
         self._durability = server.durability_of(settings)
-        return settings
+        policy = server.evicting(settings)
+        if policy is not None:
+            raise ConfigurationError(
+                f"the server may delete messages: its maxmemory-policy is {policy}",
+                resource=self._context.resource,
+                provider=self._context.provider,
+                remedy="set `maxmemory-policy noeviction` there, or give the queue a server of its own",
+            )
 
     async def _inspect_less(self, timeout: float) -> dict[str, str]:
         """What a server tells that does not let us ask for its settings."""

@@ -71,7 +71,7 @@ class Place:
         self.messages, self.wake, self.dead = prefix + "messages", prefix + "wake", prefix + "dead"
         self.window_ms = max(1, round(spec.dedup_window * 1000))
         self.unknown: dict[str, tuple[Batch, int]] = {}  # id of a message -> its batch, and its place in it
-        self.claims: list[Batch] = []  # without an answer
+        self.claims: set[Batch] = set()  # without an answer
         self._lock = threading.Lock()
         self._lanes: list[Lane] = []
         self._numbers = itertools.count(1)
