@@ -65,6 +65,29 @@ def test_nothing_stays_open_when_a_queue_is_closed(start_server: StartServer, tm
             time.sleep(0.01)
 
 
+def test_the_node_of_a_cluster_that_has_the_slot_serves_a_queue(start_server: StartServer, tmp_path: Path) -> None:
+    server = start_server(RedisServer, options={"cluster-enabled": "yes"})
+    harness = Harness("redis", {"port": server.port, "host": "127.0.0.1", "queue": "of a {cluster}"}, "infra_redis")
+    with redis.Redis(port=server.port, decode_responses=True) as client:
+        client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
+        deadline = time.monotonic() + 60
+        while "cluster_state:ok" not in str(client.execute_command("CLUSTER", "INFO")):
+            assert time.monotonic() < deadline, "the cluster does not begin"
+            time.sleep(0.01)
+        queue = harness.open("queue", Place(tmp_path))
+        queue.publish_many([queue.message(b"x", key="k", dedup_key=str(number), delay=0.01 * number) for number in range(4)])
+        for _ in range(4):  # a server refuses scripts whose keys belong to several slots, or were not named
+            (delivery,) = queue.receive(wait=20)
+            delivery.dead("to be seen again")
+        assert queue.dead_letters.redrive() == 4
+        assert queue.consume(print, until="empty").handled == 4
+        assert len(queue.peek()) == queue.purge() == queue.stats().ready == 0
+        queue.close()
+        names = client.keys()
+        slots = {client.cluster("keyslot", name) for name in names}
+        assert len(slots) == 1
+
+
 def test_tls_serves_queues_too(start_server: StartServer, tmp_path: Path) -> None:
     server = start_server(TLSRedisServer)
     settings = {"url": f"rediss://localhost:{server.port}/0", "tls_ca": str(server.root / "ca.crt")}
