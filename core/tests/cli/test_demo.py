@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from infra.cli.demo import outage
+
 from .conftest import Result, finished, kill_group
 
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -202,3 +204,31 @@ def test_without_a_path_it_takes_this_projects_documentation(infra: Callable[...
     assert result.code == 0, result.err
     assert len(result.data["documents"]) == 2
     assert all(document["name"].endswith(".md") for document in result.data["documents"])
+
+
+def test_the_command_that_goes_on_names_another_project_folder(infra: Callable[..., Result], texts: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    said = infra("demo", str(texts), "--root", str(elsewhere), "--limit", "1")
+    assert f"Run `infra demo {texts} --root {elsewhere} --limit 1` again" in said.out
+
+
+def test_in_production_it_makes_no_tables(infra: Callable[..., Result], texts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INFRA_ENVIRONMENT", "production")
+    refused = infra("demo", str(texts))
+    assert refused.code == 3
+    assert refused.err.startswith("infra: database.demo: the demo makes its own tables, which is refused in production; ")
+
+
+def test_a_handler_that_keeps_failing_is_told_in_one_line(
+    infra: Callable[..., Result], texts: Path, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outage, "_STILL", 0.3)
+    monkeypatch.setattr(outage, "_BETWEEN", 0.1)
+    rule = '{match = "of part 3 ", status = 503, times = 4}'
+    (project / "infra.toml").write_text(f'[llm.demo]\nprovider = "offline"\nretries = 0\nscript = [{rule}]\n')
+    said = infra("demo", str(texts))
+    assert said.code == 0, said.err
+    (told,) = [line for line in said.err.splitlines() if line.startswith("nothing done for")]
+    assert "though every server answers: queue.demo: handler failed, attempt " in told
+    assert "Traceback" not in said.err

@@ -47,7 +47,7 @@ class Outage:
         """
         now = time.monotonic()
         if error is None and done != self._done:
-            self._done, self._since, self._told = done, now, None
+            self._done, self._since, self._told, self._troubles.last = done, now, None, None
             return
         still = now - self._since - self._slow
         if still < _STILL or now - self._asked < _BETWEEN:
@@ -55,11 +55,12 @@ class Outage:
         error = error or await self._down()
         self._asked = time.monotonic()
         if error is None:
-            self._tell_once(f"nothing done for {still:.0f} s, though every server answers: {self._troubles.last or 'the work is slow'}")
-            return
-        if still > _PATIENCE:
+            if self._troubles.last is not None:
+                self._tell_once(f"nothing done for {still:.0f} s, though every server answers: {self._troubles.last}")
+        elif still > _PATIENCE:
             raise error
-        self._tell_once(f"waiting up to {_PATIENCE:.0f} s for {error.resource}, which does not answer")
+        else:
+            self._tell_once(f"waiting up to {_PATIENCE:.0f} s for {error.resource}, which does not answer")
 
     def _tell_once(self, text: str) -> None:
         if self._told is None:
