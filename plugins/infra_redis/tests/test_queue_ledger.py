@@ -5,12 +5,15 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import redis
 
-from infra.queue import LeaseLostError
+from infra.queue import Delivery, LeaseLostError, RetryPolicy
+from infra.runtime.threads import Stop
 from infra_testing.harness import Harness, Place
 from infra_testing.ledger import Load
 from infra_testing.pytest_plugin import StartServer
@@ -54,6 +57,53 @@ def test_nothing_acknowledged_is_lost_when_the_server_and_a_worker_are_killed(
         assert [group["pending"] for group in groups] == [0]
     record_property("ledger", counts)
     print(counts)
+
+
+def test_order_by_key_holds_while_the_server_is_killed(start_server: StartServer, tmp_path: Path) -> None:
+    server = start_server(RedisServer)
+    settings = {
+        "host": "127.0.0.1",
+        "port": server.port,
+        "queue": "ordered",
+        "publish_attempts": 100,
+        "timeout": 60,
+        "lease": 3.0,
+        "wait": 1.0,
+    }
+    publisher, *consumers = [Harness("redis", settings, "infra_redis").open("queue", Place(tmp_path)) for _ in range(3)]
+    handled: dict[str, list[int]] = {key: [] for key in "abcde"}
+    stop = Stop()
+
+    def handle(delivery: Delivery) -> None:
+        assert delivery.key is not None
+        handled[delivery.key].append(int(delivery.body))
+        if delivery.attempt == 1 and int(delivery.body) % 7 == 3:
+            raise RuntimeError("once more")
+
+    retry = RetryPolicy(max_attempts=1000, backoff=lambda _attempt: 0.01)
+    with ThreadPoolExecutor(2) as pool:
+        consuming = [pool.submit(queue.consume, handle, stop=stop, concurrency=3, retry=retry) for queue in consumers]
+        try:
+            for number in range(40):
+                if number in (10, 20, 30):
+                    server.kill()
+                    server.start()
+                for key in handled:
+                    publisher.publish(str(number).encode(), key=key)
+            deadline = time.monotonic() + 120
+            while any(set(numbers) != set(range(40)) for numbers in handled.values()):
+                assert time.monotonic() < deadline, f"{publisher.stats()}, {handled}"
+                time.sleep(0.02)
+        finally:
+            stop.set()
+        for one in consuming:
+            one.result(60)
+    for queue in (publisher, *consumers):
+        queue.close()
+    for key, numbers in handled.items():
+        once = [number for place, number in enumerate(numbers) if numbers.index(number) == place]
+        again = [number for place, number in enumerate(numbers) if place and number < numbers[place - 1]]
+        assert (once, again) == (list(range(40)), []), key
 
 
 def test_a_process_that_was_stopped_past_its_lease_cannot_acknowledge(redis_server: RedisServer, tmp_path: Path) -> None:
