@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, Final
 
+from infra.driver import Cause
 from infra.errors import ErrorCode
 from infra.plugin import OpenContext
 from infra.queue.model import (
@@ -32,7 +33,7 @@ from infra_sqs.administration import SYSTEM_ATTRIBUTES, Administration, refused_
 from infra_sqs.calls import MOST, Calls
 from infra_sqs.client import MOST_POLLS, Clients
 from infra_sqs.envelope import RESERVED, envelope, received_before, system_attributes
-from infra_sqs.failures import classify
+from infra_sqs.failures import classify, explain
 from infra_sqs.inbox import Held, Token
 from infra_sqs.places import Place, Places
 from infra_sqs.polling import Poller
@@ -92,6 +93,10 @@ class SQSQueueDriver:
     def classify(self, error: BaseException) -> ErrorCode | None:
         """See `infra_sqs.failures`."""
         return classify(error)
+
+    def explain(self, error: BaseException) -> Cause | None:
+        """See `Explains`."""
+        return explain(error)
 
     def unwrap(self) -> Sequence[object]:
         """The SDK's client."""

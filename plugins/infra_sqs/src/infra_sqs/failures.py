@@ -12,6 +12,7 @@ from botocore import exceptions as sdk
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
+from infra.driver import Cause
 from infra.errors import ErrorCode
 from infra.kernel.secrets import SecretUnavailableError
 
@@ -148,3 +149,25 @@ def classify(error: BaseException) -> ErrorCode | None:
         known = _CODES.get(error_code(error)) or _STATUSES.get(status)
         return known or (ErrorCode.UNAVAILABLE if status >= 500 or not status else ErrorCode.INTERNAL)
     return next((code for kind, code in _EXCEPTIONS if isinstance(error, kind)), None)
+
+
+def explain(error: BaseException) -> Cause | None:
+    """Better words for an exception than its own."""
+    if isinstance(error, sdk.NoCredentialsError):
+        return Cause("no credentials were found", ("access_key_id", "profile"))
+    if isinstance(error, sdk.ProfileNotFound):
+        return Cause(str(error), ("profile",))
+    if isinstance(error, sdk.NoRegionError):
+        return Cause("no region is set", ("region",))
+    if not isinstance(error, ClientError):
+        return None
+    code, operation = classify(error), str(cast(Any, error).operation_name)
+    if code is ErrorCode.UNAUTHENTICATED:
+        return Cause(f"the server refused the credentials ({error_code(error)})", ("access_key_id", "secret_access_key", "profile"))
+    if code is ErrorCode.PERMISSION_DENIED:
+        return Cause(f"the account may not call {operation} here")
+    if code is ErrorCode.RATE_LIMITED:
+        return Cause(f"the server throttles {operation} ({error_code(error)})", remedy="publish in batches, or raise the account's quota")
+    if code is ErrorCode.UNAVAILABLE:
+        return Cause(f"{operation} failed on the server ({error_code(error)})", remedy="try again; the server's own health says more")
+    return None
