@@ -1,4 +1,4 @@
-"""The drivers: one for threads, one for tasks. Each call is exactly one HTTP request through the openai package's client."""
+"""The drivers: one for threads, one for tasks. Each call is exactly one HTTP request of the openai package's client."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from infra.runtime.deadline import Deadline
 from infra_openai.clients import asyncio_client, blocking_client, endpoint_of, identity_of
 from infra_openai.failures import failure_of, reword
 from infra_openai.reading import StreamReader, embeddings_of, response_of
+from infra_openai.requests import Requests
 from infra_openai.sdk import SDK, load_sdk
 from infra_openai.settings import ProtocolSettings
 from infra_openai.sse import EventDecoder
@@ -96,6 +97,7 @@ class OpenAIDriver(OpenAIBehaviour):
     def __init__(self, sdk: SDK, settings: ProtocolSettings, context: OpenContext) -> None:
         super().__init__(sdk, settings, context)
         self._client = blocking_client(sdk, settings, self._endpoint)
+        self._requests = Requests(sdk, self._client)
         self._watch = Watch()
 
     def unwrap(self) -> Sequence[object]:
@@ -167,26 +169,40 @@ class OpenAIDriver(OpenAIBehaviour):
         read = min(limits, default=None)
         reach = [limit for limit in (*limits, context.connect_timeout) if limit is not None]
         key = context.api_key or self._endpoint.reveal()
+        connect = min(reach, default=None)
+        request = self._requests.make(
+            self._endpoint.path(operation, model),
+            self._endpoint.headers(self._sdk, key),
+            body,
+            {"connect": connect, "read": read, "write": read, "pool": read},
+        )
         try:
-            response = self._client.post(
-                self._endpoint.path(operation, model),
-                cast_to=self._sdk.http.Response,
-                body=body,
-                options=self._options(key, self._sdk.http.Timeout(read, connect=min(reach, default=None))),
-                stream=True,
-                stream_cls=self._sdk.openai.Stream,
-            )
+            response = self._send(request)
         except self._sdk.openai.OpenAIError as error:
             self._reword(error, key)
             raise
         guard = self._watch.guard(response)
         try:
             if guard.able:
-                response.request.extensions.get("timeout", {})["read"] = None  # from here on the guard keeps the time
+                request.extensions["timeout"]["read"] = None  # from here on the guard keeps the time
             yield response, guard
         finally:
             self._watch.release(guard)
             response.close()
+
+    def _send(self, request: Any) -> Any:
+        """The open response to a request that was not refused."""
+        try:
+            response = self._client._client.send(request, stream=True, follow_redirects=False)
+        except Exception as error:
+            raise self._requests.unreached(request, error) from error
+        if not response.is_success:
+            try:
+                response.read()
+            finally:
+                response.close()
+            raise self._requests.refused(response)
+        return response
 
     def _next(self, packets: Iterator[bytes], guard: Guard, seconds: float | None) -> bytes | None:
         """The next packet; None at the end of the connection."""
@@ -217,6 +233,7 @@ class AsyncOpenAIDriver(OpenAIBehaviour):
     def __init__(self, sdk: SDK, settings: ProtocolSettings, context: OpenContext) -> None:
         super().__init__(sdk, settings, context)
         self._client = asyncio_client(sdk, settings, self._endpoint)
+        self._requests = Requests(sdk, self._client)
 
     def unwrap(self) -> Sequence[object]:
         """The package's client; its key rotates as ours does, its retries are off."""
@@ -270,18 +287,31 @@ class AsyncOpenAIDriver(OpenAIBehaviour):
 
     async def _sent(self, operation: str, model: str, body: dict[str, Any], context: CallContext, *, stream: bool) -> Any:
         key = context.api_key or self._endpoint.reveal()
+        request = self._requests.make(
+            self._endpoint.path(operation, model),
+            self._endpoint.headers(self._sdk, key),
+            body,
+            {"connect": context.connect_timeout, "read": None, "write": None, "pool": None},
+        )
         try:
-            return await self._client.post(
-                self._endpoint.path(operation, model),
-                cast_to=self._sdk.http.Response,
-                body=body,
-                options=self._options(key, self._sdk.http.Timeout(None, connect=context.connect_timeout)),
-                stream=stream,
-                stream_cls=self._sdk.openai.AsyncStream,
-            )
+            return await self._send(request, stream)
         except self._sdk.openai.OpenAIError as error:
             self._reword(error, key)
             raise
+
+    async def _send(self, request: Any, stream: bool) -> Any:
+        """The response to a request that was not refused: whole, or open."""
+        try:
+            response = await self._client._client.send(request, stream=stream, follow_redirects=False)
+        except Exception as error:
+            raise self._requests.unreached(request, error) from error
+        if not response.is_success:
+            try:
+                await response.aread()
+            finally:
+                await response.aclose()
+            raise self._requests.refused(response)
+        return response
 
     async def _drain(self, packets: AsyncGenerator[bytes]) -> None:
         try:
