@@ -230,17 +230,17 @@ async def test_four_databases_are_independent_while_one_comes_and_goes(mariadb_s
 
         for name, database in others.items():
             await use(name, database)
-        ufc = services.database("ufc")
         with pytest.raises(DatabaseConnectionError, match="database.ufc: connect failed"):
-            await ufc.execute(text("SELECT 1"))
-        assert (await ufc.health()).status == "down"
+            await services.open("database.ufc")
         for name, database in others.items():
             assert (await database.health()).status == "up"
             assert (await database.execute(select(Owner.name))).scalars().all() == [name]
         proxy.heal()
+        ufc = await services.open("database.ufc")
         await use("ufc", ufc)
         proxy.refuse()
         proxy.reset()
+        assert (await ufc.health()).status == "down"
         with pytest.raises(DatabaseError):
             await ufc.execute(select(Owner.name))
         assert {(await database.health()).status for database in others.values()} == {"up"}
