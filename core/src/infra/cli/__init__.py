@@ -23,12 +23,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     import gc
 
+    code = 130
     gc.disable()  # start-up makes no garbage, and looking for it takes 4 % of `infra providers`; the session enables it again
     try:
         from infra.cli.program import run
 
-        return run(arguments)
+        code = run(arguments)
     except KeyboardInterrupt:
-        return 130
+        pass
     finally:
         gc.enable()
+    if arguments is None:
+        _leave_now(code)
+    return code
+
+
+def _leave_now(code: int) -> None:
+    """End the process where threads still wait for a server: they would keep it until their SDK gives up."""
+    import os
+    import sys
+
+    threading = sys.modules.get("threading")
+    waiting = [] if threading is None else [one for one in threading.enumerate() if not one.daemon and one is not threading.main_thread()]
+    if waiting:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)

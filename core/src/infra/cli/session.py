@@ -83,6 +83,8 @@ class Session:
         from infra import AsyncInfra
 
         async def within_door() -> T:
+            if not self.debug:  # after Ctrl-C a loop may find callbacks without use, and show their tracebacks
+                asyncio.get_running_loop().set_exception_handler(lambda _loop, _context: None)
             services = AsyncInfra(kernel=self.kernel)
             try:
                 return await work(services)

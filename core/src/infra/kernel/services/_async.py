@@ -319,7 +319,7 @@ class AsyncInfra:
             return known
         for capability in self.kernel.catalog.capabilities.values():
             module, _, attribute = capability.portable_async.partition(":")
-            if getattr(sys.modules.get(module), attribute, None) is kind:
+            if attribute == kind.__name__ and getattr(sys.modules.get(module), attribute, None) is kind:
                 self._kinds[kind] = capability.name
                 return capability.name
         names = ", ".join(found.portable_async.partition(":")[2] for found in self.kernel.catalog.capabilities.values())
