@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import socket
 import ssl
 from pathlib import Path
 from typing import Any, Final
@@ -53,6 +54,18 @@ def connect_arguments(settings: PostgresSettings, is_async: bool, production: bo
     elif settings.tls_ca:
         arguments["sslrootcert"] = settings.tls_ca
     return arguments
+
+
+def keep_alive(raw: Any) -> None:
+    """Let the kernel give up a connection of asyncpg whose packets nobody acknowledges; libpq does it by its own parameters."""
+    connection: socket.socket | None = raw._transport.get_extra_info("socket")
+    if connection is None or connection.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    seconds = {"TCP_KEEPIDLE": _NETWORK_TIMEOUT, "TCP_KEEPINTVL": _NETWORK_TIMEOUT // 3, "TCP_KEEPCNT": 3}
+    for name, value in {**seconds, "TCP_USER_TIMEOUT": _NETWORK_TIMEOUT * 1000}.items():
+        if hasattr(socket, name):  # not on every system
+            connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
 def session_settings(settings: PostgresSettings) -> dict[str, str]:

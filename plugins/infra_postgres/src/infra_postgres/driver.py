@@ -7,17 +7,19 @@ from hashlib import blake2b
 from importlib.util import find_spec
 from typing import Any, Final
 
+import psycopg
 from sqlalchemy import URL, ColumnElement, Connection, Executable, Insert, Table, func, select, text
 from sqlalchemy.dialects import postgresql
 
 from infra.database.model import DatabaseFeature, Failure
 from infra.errors import ConfigurationError
 from infra.plugin import OpenContext
-from infra_postgres.connecting import connect_arguments, make_url
+from infra_postgres.connecting import connect_arguments, keep_alive, make_url
 from infra_postgres.copying import copy_rows
 from infra_postgres.faults import classify
 from infra_postgres.listening import wait_for_notice
 from infra_postgres.settings import PostgresSettings
+from infra_postgres.silence import watch
 
 _READ_ONLY: Final = "infra.read_only"
 _UNLIMITED: Final = "SET statement_timeout = 0"
@@ -109,7 +111,12 @@ class PostgresDriver:
         return {"postgresql_readonly": True} if read_only else {}
 
     def on_connect(self, dbapi_connection: Any, settings: PostgresSettings) -> None:
-        """Nothing: the session's settings came with its first packet."""
+        """Only what the first packet, with the session's settings, cannot say: what to do when the server falls silent."""
+        raw = _raw(dbapi_connection)
+        if isinstance(raw, psycopg.Connection | psycopg.AsyncConnection):
+            watch(raw, settings.network_timeout, settings.connect_timeout)
+        else:
+            keep_alive(raw)
 
     def begin(self, connection: Connection) -> None:
         """Let the session's default be what this one needs. The DBAPI sends BEGIN with the first statement."""

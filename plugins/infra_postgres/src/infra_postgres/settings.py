@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import Field
 
 from infra.database.settings import ServerDatabaseSettings
+from infra.kernel.settings import Seconds
 
 #: What libpq's ``sslmode`` means here.
 _SSL_MODES: Final = {
@@ -25,6 +26,10 @@ class PostgresSettings(ServerDatabaseSettings):
 
     driver: Literal["psycopg", "asyncpg"] = Field("psycopg", description="What asyncio hosts connect with; blocking hosts use psycopg.")
     application_name: str = Field("infra", description="What the server's own views call these connections.")
+    network_timeout: Seconds = Field(
+        10.0,
+        description="Seconds without a byte after which the server is asked for a sign of life, and left without one (psycopg). 0: never.",
+    )
     jit: bool = Field(False, description="Compile expensive queries: seldom worth its time for short ones.")
 
     @classmethod
