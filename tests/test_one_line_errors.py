@@ -9,16 +9,20 @@ import json
 import re
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from redis import Redis
 
 from infra import AsyncInfra, Infra
+from infra.cache import CacheOperationError
 from infra.errors import ErrorCode, InfraError
 from infra.kernel.discovery import discover
-from infra_testing.services import RcloneServer
+from infra_testing.pytest_plugin import StartServer
+from infra_testing.services import RcloneServer, RedisServer
 
 CANARY = "cAnArY-7c1f-s3cr3t"
 RIGHT = "right-s3cret-word"  # of the accounts that have one: see `refusing`
@@ -447,3 +451,24 @@ def test_an_operator_is_told_in_one_line(row: Row, refusing: Any, only_environme
         assert all(expected in line for expected in row.says)
         assert not FOREIGN.search(line)
     assert CANARY not in program("explain", f"{row.capability}.main").all
+
+
+def test_a_password_that_is_changed_at_run_time_is_an_error_and_no_outage(start_server: StartServer, tmp_path: Path) -> None:
+    """It does not pass by itself: as a miss it would go unseen. Once it is right again the cache serves, without a probe in between."""
+    server = start_server(RedisServer, options={"requirepass": RIGHT})
+    url = f"redis://:{RIGHT}@127.0.0.1:{server.port}/0"
+    settings = {"cache": {"main": {"url": url, "timeout": 20, "probe_interval": 3600}}}
+    admin: Any = Redis(port=server.port, password=RIGHT)
+    with closing(admin), Infra(settings, root=tmp_path, environ={}) as services:
+        cache = services.cache()
+        assert cache.set("k", 1)
+        admin.config_set("requirepass", "another-s3cret")
+        admin.client_kill_filter(_type="normal", skipme=True)
+        for use in (lambda: cache.get("k"), lambda: cache.set("k", 2), lambda: cache.delete("k")):
+            with pytest.raises(CacheOperationError) as caught:
+                use()
+            assert caught.value.code is ErrorCode.UNAUTHENTICATED
+            assert "correct `password` (arguments: cache.main.url)" in str(caught.value)
+            assert "s3cret" not in str(caught.value)
+        admin.config_set("requirepass", RIGHT)
+        assert cache.get("k") == 1

@@ -43,6 +43,9 @@ class Cache(CacheAccess):
             key: Any text that is not empty.
             default: `MISS` tells a stored None from an absent key.
             tags: The tags that the entry was written with; naming them saves a round trip.
+
+        Raises:
+            CacheOperationError: The server refuses: a wrong password or a missing permission does not pass by itself, so it is no miss.
         """
         self.check()
         try:
