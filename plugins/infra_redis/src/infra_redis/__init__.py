@@ -14,7 +14,7 @@ def infra_cache() -> Sequence[Provider]:
         Provider(
             name="redis",
             summary="cache on a Redis server, with locks and rate limits",
-            settings="infra_redis.settings:RedisCacheSettings",
+            settings="infra_redis.cache.settings:RedisCacheSettings",
             open="infra_redis.cache.opening:open_driver",
             open_async="infra_redis.cache.opening:open_driver_async",
             schemes=("redis", "rediss"),
@@ -34,7 +34,7 @@ def infra_queue() -> Sequence[Provider]:
         Provider(
             name="redis",
             summary="queue on Redis Streams, with delays, order by key, deduplication and dead letters",
-            settings="infra_redis.settings:RedisQueueSettings",
+            settings="infra_redis.queue.settings:RedisQueueSettings",
             open="infra_redis.queue.opening:open_driver",
             open_async="infra_redis.queue.opening:open_driver_async",
             schemes=("redis", "rediss"),

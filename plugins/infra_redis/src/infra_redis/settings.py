@@ -1,4 +1,4 @@
-"""Settings of the Redis providers."""
+"""Where a Redis server is: the settings that the cache and the queue have in common."""
 
 from __future__ import annotations
 
@@ -8,9 +8,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from infra.cache.settings import CacheSettings
 from infra.plugin import ProviderSettings, Secret
-from infra.queue.settings import QueueSettings
 
 
 class RedisSettings(ProviderSettings):
@@ -66,11 +64,3 @@ class RedisSettings(ProviderSettings):
                 "ssl_keyfile": self.tls_key and str(self.tls_key),
             }
         return arguments
-
-
-class RedisCacheSettings(CacheSettings, RedisSettings):
-    """A cache on a Redis server: ``redis://host:6379/0``, or ``rediss://`` with TLS."""
-
-
-class RedisQueueSettings(QueueSettings, RedisSettings):
-    """A queue on Redis Streams: ``redis://host:6379/0``, or ``rediss://`` with TLS. The server must not evict."""

@@ -61,9 +61,9 @@ class Load:
     """One queue under load: a thread that publishes, and a worker of the command line that handles, with several processes.
 
     Args:
-        harness: The provider; its settings must be those of infra.toml: texts, numbers, true or false.
+        harness: The provider, with settings that other processes can use as well: texts, numbers, true or false.
         folder: For the logs and the worker's configuration; must not exist.
-        processes: Of the worker.
+        processes: Of the worker; a single one is not started again when it is killed.
         worker: Further settings of the worker's queue.
         seconds: That the handler takes.
     """

@@ -5,8 +5,8 @@ from __future__ import annotations
 from infra.plugin import OpenContext
 from infra_redis.cache._async import AsyncRedisCacheDriver
 from infra_redis.cache._sync import RedisCacheDriver
+from infra_redis.cache.settings import RedisCacheSettings
 from infra_redis.clients import client, client_async, connections, connections_async
-from infra_redis.settings import RedisCacheSettings
 
 
 def open_driver(settings: RedisCacheSettings, context: OpenContext) -> RedisCacheDriver:  # noqa: ARG001

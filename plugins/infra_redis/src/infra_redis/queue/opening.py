@@ -8,8 +8,8 @@ from infra.plugin import OpenContext
 from infra_redis.clients import client, client_async, connections, connections_async
 from infra_redis.queue._async import AsyncRedisQueueDriver
 from infra_redis.queue._sync import RedisQueueDriver
+from infra_redis.queue.settings import RedisQueueSettings
 from infra_redis.queue.waiting import AsyncWaits, Waits
-from infra_redis.settings import RedisQueueSettings
 
 _MOST_WAITING: Final = 1000  # receives at once
 
