@@ -16,7 +16,7 @@ SHELL := /bin/bash
 .PHONY: help demo demo-servers test bench check sync docs services build pin clean
 
 # Nothing of the caller's Python gets in.
-unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP VIRTUAL_ENV
+unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP VIRTUAL_ENV PYTHONDONTWRITEBYTECODE
 export PYTHONNOUSERSITE := 1
 
 VENV := .venv
@@ -46,7 +46,7 @@ demo-servers: $(VENV)/.ready
 	@$(PYTHON) tools/demo_servers.py $(ARGS)
 
 test: $(VENV)/.ready
-	@$(PYTHON) -m pytest -n $(JOBS) --maxprocesses 4 $(ARGS)
+	@$(PYTHON) -m pytest -n $(JOBS) --maxprocesses 4 --dist worksteal $(ARGS)
 
 bench: $(VENV)/.bench
 	@$(PYTHON) bench/run.py $(ARGS)
