@@ -105,10 +105,9 @@ class AsyncRepository(Generic[Model]):
         Raises:
             UnknownFieldError: A filter or sort key names no field.
         """
-        statement = filtered(self._map.select, self._map, where, filters, "list")
-        if sort:
-            keys = keyset.order(self._map, sort, "list")
-            statement = statement.order_by(*keyset.order_by(self._map, keys, self._dialect()))
+        models = self._map
+        statement = keyset.in_order(models, sort, self._dialect(), "list") if sort else models.select
+        statement = filtered(statement, models, where, filters, "list")
         if limit is not None:
             statement = statement.limit(limit)
         if offset is not None:
@@ -170,10 +169,8 @@ class AsyncRepository(Generic[Model]):
 
         Wrap it in ``contextlib.aclosing`` when the loop may be left early.
         """
-        statement = filtered(self._map.select, self._map, where, filters, "stream")
-        if sort:
-            keys = keyset.order(self._map, sort, "stream")
-            statement = statement.order_by(*keyset.order_by(self._map, keys, self._dialect()))
+        statement = keyset.in_order(self._map, sort, self._dialect(), "stream")
+        statement = filtered(statement, self._map, where, filters, "stream")
         if options:
             statement = statement.options(*options)
         statement = statement.execution_options(yield_per=batch_size)

@@ -51,6 +51,8 @@ class ModelMap(Generic[Model]):
         self.one: Select[Any] = select(cast("ColumnElement[Any]", literal_column("1"))).select_from(model)
         #: Filters met before, by their keyword: ``age__gte``. Only valid ones are kept, so it stays small.
         self.lookups: dict[str, Lookup] = {}
+        #: The select in an order that was asked for, by sort key and dialect.
+        self.sorted: dict[tuple[str, str], Select[Model]] = {}
 
     def unknown(self, name: str, known: frozenset[str] | Mapping[str, object], operation: str) -> UnknownFieldError:
         """The error for a name that is no field, with the nearest one."""
