@@ -29,7 +29,7 @@ class CacheSettings(ProviderSettings):
 
     prefix: str | None = Field(None, max_length=40, pattern=r"^[A-Za-z0-9_.-]+$", description="Starts every stored key; else the name.")
     timeout: Seconds = Field(0.25, gt=0, description="Seconds that one call of the provider may take; it is never repeated.")
-    batch: int = Field(100, ge=1, description="Most gets that travel as one; 1 sends each by itself.")
+    batch: int = Field(100, ge=1, description="Most gets, or sets of threads, that travel as one; 1 sends each by itself.")
     jitter: float = Field(0.1, ge=0, le=0.5, description="Part by which `get_or_set` varies a TTL, so that entries do not expire together.")
     early: float = Field(1.0, ge=0, description="XFetch's beta: how eagerly `get_or_set` refreshes before expiry; 0 never.")
     lease: Seconds = Field(10.0, gt=0, description="Seconds after which the lease of a dead process's computation passes on.")

@@ -19,6 +19,7 @@ R = TypeVar("R")
 
 _DOWN: Final = frozenset({ErrorCode.UNAVAILABLE, ErrorCode.TIMEOUT})
 _REPLAY: Final = 500
+_JOINED: Final = 16 << 10  # bytes of a value: a batch of a hundred must not outlast the timeout of a call
 
 
 class Link:
@@ -51,6 +52,10 @@ class Link:
         self._batcher: Batcher[tuple[str, ...], list[bytes | None]] | None = None
         if settings.batch > 1:
             self._batcher = Batcher(self._send, limit=settings.batch)
+        # Sets of several threads travel together too. Of tasks they do not: one that is cancelled must not be stored later on.
+        self._writer: Batcher[CacheItem, bool] | None = None
+        if settings.batch > 1:
+            self._writer = Batcher(lambda items: self.call("set", driver.set_many, items, SetMode.SET), limit=settings.batch)
 
     def read(self, keys: tuple[str, ...]) -> list[bytes | None]:
         """The values of `keys`, which differ from each other."""
@@ -65,6 +70,8 @@ class Link:
 
     def write(self, operation: str, items: Sequence[CacheItem], mode: SetMode) -> list[bool]:
         """Write `items`; whether each was written."""
+        if self._writer is not None and mode is SetMode.SET and len(items) == 1 and len(items[0].value) <= _JOINED:
+            return [self._writer.submit(items[0])]
         return self.call(operation, self.driver.set_many, items, mode)
 
     def delete(self, operation: str, keys: Sequence[str]) -> list[bool]:
