@@ -197,6 +197,19 @@ def test_of_a_group_one_message_is_handed_out_and_the_next_without_another_call(
     assert calls["ChangeMessageVisibilityBatch"] == 0
 
 
+def test_whose_turn_has_come_stays_here_until_there_is_room(make_queue):
+    queue = make_queue(fifo=True)
+    queue.publish_many([queue.message(f"{key}{number}".encode(), key=key) for number in range(2) for key in ("a", "b")])
+    calls, _ = watch(queue)
+    for number in range(2):
+        found = [one for most in ((10,), (1, 1))[number] for one in queue.receive(max=most, wait=1, lease=600)]
+        assert sorted(delivery.body.decode() for delivery in found) == [f"a{number}", f"b{number}"]
+        assert {delivery.attempt for delivery in found} == {1}
+        for delivery in found:
+            delivery.ack()
+    assert (calls["ReceiveMessage"], calls["ChangeMessageVisibilityBatch"]) == (1, 0)
+
+
 def test_a_retry_costs_those_behind_it_no_attempt(make_queue):
     queue = make_queue(fifo=True)
     queue.publish_many([queue.message(str(number).encode(), key="k") for number in range(3)])

@@ -8,13 +8,13 @@ from dataclasses import replace
 from typing import Any, Final
 
 from infra.errors import ErrorCode
-from infra.queue.model import DeadLetter, QueueStats
+from infra.queue.model import DeadLetter, Message, QueueStats
 from infra_sqs.calls import Calls, failure, succeeded
 from infra_sqs.client import Clients
 from infra_sqs.envelope import RESERVED, dead_letter, entry
 from infra_sqs.failures import Refusal
 from infra_sqs.places import Place, Places
-from infra_sqs.sending import group_of
+from infra_sqs.sending import Outgoing, group_of, pack
 from infra_sqs.settings import SQSQueueSettings
 
 SYSTEM_ATTRIBUTES: Final = ("ApproximateReceiveCount", "SentTimestamp", "MessageGroupId")
@@ -78,17 +78,7 @@ class Administration:
                 chosen = [one for one in some if wanted is None or letters[one["ReceiptHandle"]].id in wanted][: most - moved]
                 going = {one["ReceiptHandle"] for one in chosen}
                 others += [one for one in some if one["ReceiptHandle"] not in going]
-                entries = [
-                    entry(
-                        replace(letters[one["ReceiptHandle"]], attempt=0, deliver_at=None),
-                        place.fifo,
-                        place.largest + RESERVED,
-                        group=group_of(letters[one["ReceiptHandle"]], place, self._settings),
-                        dedup=f"{one['MessageId']}-redriven",  # its own may have been used within the window
-                    )[0]
-                    for one in chosen
-                ]
-                moved += self._move(place, url, chosen, entries, others)
+                moved += self._move(place, url, chosen, [letters[one["ReceiptHandle"]] for one in chosen], others)
                 if wanted is not None and moved >= len(wanted):
                     break
                 if moved >= most:
@@ -145,19 +135,27 @@ class Administration:
                 "ChangeMessageVisibilityBatch", url, [{"ReceiptHandle": one["ReceiptHandle"], "VisibilityTimeout": 0} for one in found]
             )
 
-    def _move(self, place: Place, url: str, chosen: Sequence[Found], entries: Sequence[dict[str, Any]], others: list[Found]) -> int:
-        """Send the copies, delete the originals of those that arrived; how many it was."""
-        if not chosen:
-            return 0
+    def _move(self, place: Place, url: str, chosen: Sequence[Found], messages: Sequence[Message], others: list[Found]) -> int:
+        """Send copies, delete the originals of those that arrived, and add what failed to `others`; how many arrived."""
+        going: list[Outgoing] = []
+        for number, (one, message) in enumerate(zip(chosen, messages, strict=True)):
+            made, size = entry(
+                replace(message, attempt=0, deliver_at=None),
+                place.fifo,
+                place.largest + RESERVED,
+                group=group_of(message, place, self._settings),
+                dedup=f"{one['MessageId']}-redriven",  # its own may have been used within the window
+            )
+            going.append(Outgoing(number, message, made, size))
         sent: list[Found] = []
         failed: list[BaseException] = []
-        for one, made in zip(chosen, entries, strict=True):
-            (answer,) = self._calls.batch("SendMessageBatch", place.url, [made])
-            if isinstance(answer, BaseException):
-                failed.append(answer)
-                others.append(one)
-            else:
-                sent.append(one)
+        for part in pack(going, self._settings.batch_bytes):
+            for one, answer in zip(part, self._calls.batch("SendMessageBatch", place.url, [one.entry for one in part]), strict=True):
+                if isinstance(answer, BaseException):
+                    failed.append(answer)
+                    others.append(chosen[one.place])
+                else:
+                    sent.append(chosen[one.place])
         if sent:
             self._calls.batch("DeleteMessageBatch", url, [{"ReceiptHandle": one["ReceiptHandle"]} for one in sent])
         if failed and not sent:

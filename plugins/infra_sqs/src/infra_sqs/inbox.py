@@ -145,15 +145,11 @@ class Inbox:
                 del self._groups[group]
         return waiting
 
-    def unclaimed(self) -> list[Held]:
-        """What is ready and nobody took, to be given back; what waits for its turn stays."""
-        ready = list(self._loose)
+    def loose(self) -> list[Held]:
+        """What nobody took of a standard queue, to be given back; in a group the next receive has the next one's turn."""
+        left = list(self._loose)
         self._loose.clear()
-        for group, line in list(self._groups.items()):
-            if not line[0].serial and not line[0].due:
-                del self._groups[group]
-                ready += line
-        return ready
+        return left
 
 
 def void(all_of: Iterable[Held]) -> None:

@@ -27,6 +27,7 @@ class _Poll:
     lease: int
     ends: float
     done: bool = False
+    abandoned: bool = False  # by an interrupted receive: nobody may come for what it brings
     error: BaseException | None = None
 
 
@@ -58,7 +59,7 @@ class Poller:
         self._most_polls = most_polls
         self._inbox = Inbox(fifo)
         self._changed = threading.Condition()
-        self._left: set[_Poll] = set()  # by receives that were interrupted
+        self._left: set[_Poll] = set()  # by receives that returned before them
         self._running = 0
         self._waiting = 0
         self._interruptions = 0
@@ -91,9 +92,10 @@ class Poller:
             finally:
                 self._waiting -= 1
                 if own is not None and not own.done:
+                    own.abandoned = self._closed or before != self._interruptions
                     self._left.add(own)
                 if not self._waiting:
-                    surplus = self._inbox.unclaimed()
+                    surplus = self._inbox.loose()
                     void(surplus)
         if surplus:
             self._give_back(surplus)
@@ -103,6 +105,8 @@ class Poller:
         """Let waiting receives return, and give back what nobody has yet."""
         with self._changed:
             self._interruptions += 1
+            for poll in self._left:
+                poll.abandoned = True
             waiting = self._inbox.clear()
             void(waiting)
             self._running += bool(waiting)
@@ -162,6 +166,7 @@ class Poller:
         for poll in self._left:
             if poll.lease == lease and poll.ends <= latest and not poll.done:
                 self._left.discard(poll)
+                poll.abandoned = False
                 return poll
         if self._running >= self._most_polls:
             return None
@@ -184,9 +189,11 @@ class Poller:
         with self._changed:
             poll.done = True
             self._left.discard(poll)
-            self._inbox.add(arrived)
-            surplus = [] if self._waiting and not self._closed else self._inbox.unclaimed()
+            unwanted = self._closed or (poll.abandoned and not self._waiting)
+            surplus = arrived if unwanted else ()
             void(surplus)
+            if not unwanted:
+                self._inbox.add(arrived)
             self._changed.notify_all()
         self._return(surplus)
 
