@@ -73,6 +73,7 @@ def connect_arguments(settings: MySQLSettings, is_async: bool, production: bool)
         arguments["ssl"] = _tls_context(tls, settings.tls_ca)
     if is_async:
         make = import_module(f"infra_mysql.on_{driver}").connect
+        del arguments["connect_timeout"]
         arguments["async_creator_fn"] = _bounded(make, tls, settings.connect_timeout or None)
     return arguments
 
@@ -135,11 +136,6 @@ def keep_alive(descriptor: int) -> None:
                 end.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
-def raw_connection(dbapi_connection: Any) -> Any:
-    """The DBAPI's own connection, also beneath SQLAlchemy's adapter."""
-    return getattr(dbapi_connection, "driver_connection", dbapi_connection)
-
-
 def descriptor_of(raw: Any, driver: Driver) -> int | None:
     """The file descriptor of a connection; None once it is closed, or is known to be at its end."""
     if driver == "mysqlclient":
@@ -159,7 +155,8 @@ def descriptor_of(raw: Any, driver: Driver) -> int | None:
 
 def _bounded(make: Callable[..., Awaitable[Any]], tls: str, timeout: float | None) -> Callable[..., Awaitable[Any]]:
     async def connect(**arguments: Any) -> Any:
-        # Both drivers bound the TCP connection alone, and would wait for ever for a greeting that does not come.
+        # Both drivers bound the TCP connection alone, and would wait for ever for a greeting that does not come. Two bounds that end
+        # at the same time lose the socket between them.
         try:
             async with asyncio.timeout(timeout):
                 return await make(tls, **arguments)

@@ -30,8 +30,10 @@ def _in_transaction(raw: Any) -> bool:
     return bool(getattr(raw, "server_status", 0) & _IN_TRANSACTION)
 
 
-def _raw(connection: Any) -> Any:
-    return getattr(connection, "driver_connection", connection)
+def raw_connection(connection: Any) -> Any:
+    """The DBAPI's own connection, beneath the pool's and SQLAlchemy's adapter."""
+    inner = getattr(connection, "dbapi_connection", connection)
+    return getattr(inner, "driver_connection", inner)
 
 
 class TableChecks(MySQLDDLCompiler):
@@ -60,7 +62,7 @@ class _Lean:
 
     def do_commit(self, dbapi_connection: Any) -> None:
         """COMMIT, but for autocommit."""
-        raw = _raw(dbapi_connection)
+        raw = raw_connection(dbapi_connection)
         if dbapi_connection.get_autocommit() and not _in_transaction(raw):
             return
         dbapi_connection.commit()
@@ -68,7 +70,7 @@ class _Lean:
 
     def do_rollback(self, dbapi_connection: Any) -> None:
         """ROLLBACK, but for autocommit, and for the one that SQLAlchemy's pool sends after a COMMIT."""
-        raw = _raw(dbapi_connection)
+        raw = raw_connection(dbapi_connection)
         committed = getattr(raw, "infra_committed", False) and hasattr(raw, "server_status")
         raw.infra_committed = False
         if (committed or dbapi_connection.get_autocommit()) and not _in_transaction(raw):

@@ -24,9 +24,9 @@ from infra_mysql.connecting import (
     descriptor_of,
     keep_alive,
     make_url,
-    raw_connection,
     session_settings,
 )
+from infra_mysql.dialects import raw_connection
 from infra_mysql.faults import classify
 from infra_mysql.settings import Driver, MySQLSettings
 

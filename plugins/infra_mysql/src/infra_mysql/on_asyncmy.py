@@ -29,6 +29,7 @@ class PreferringConnection(cast("type[Any]", Connection)):  # its stub lacks wha
     def __init__(self, prefers: bool, **arguments: Any) -> None:
         super().__init__(**arguments)  # pyright: ignore[reportUnknownMemberType]
         self._prefers = prefers
+        self._connect_timeout = None  # whoever calls has one for all of it
 
     async def _get_server_information(self) -> None:
         await super()._get_server_information()  # pyright: ignore[reportUnknownMemberType]
