@@ -13,7 +13,7 @@ from harness import Bench, Contender
 from sqlalchemy import create_engine, insert
 from sqlalchemy.dialects import mysql
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
-from suites.servers_database import ONE, ROWS, SESSION, Base, Item, reading, rows, writing
+from suites.servers_database import AUTOCOMMIT, ONE, ROWS, SESSION, Base, Item, reading, rows, writing
 
 from infra.database.repository import AsyncRepository
 from infra_testing.services import MariaDBServer
@@ -71,7 +71,7 @@ def tasks(bench: Bench, url: str, address: str, options: dict[str, object]) -> N
         operations=150,
     )
     bench.at_most(case, "ours", 1.05, clock="wall", why=SESSION)
-    bench.at_most("asyncio, asyncmy: the same without a transaction", "ours, autocommit", 0.6, clock="wall", why=SESSION)
+    bench.at_most("asyncio, asyncmy: the same without a transaction", "ours, autocommit", 0.6, clock="wall", why=AUTOCOMMIT)
 
     async def plain_add() -> None:
         async with AsyncSession(engine) as session, session.begin():

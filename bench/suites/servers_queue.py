@@ -230,7 +230,7 @@ def consuming(bench: Bench, server: RabbitMQServer, queues: Any, ours: Any, komb
         rounds=5,
     )
     for name in ("portable", "portable, asyncio"):
-        bench.at_least(f"{case}: {name}, over pika", name, 0.85)
+        bench.at_least(f"{case}: {name}, over pika", name, 0.85, why="handlers run in threads, so that each delivery changes threads twice")
         bench.at_least(f"{case}: {name}, over kombu", name, 1.0, over="kombu")
         bench.at_least(f"{case}: {name}, over aio-pika", name, 1.7, over="aio-pika")
         bench.at_least(f"{case}: {name}, over prefetch 1", name, 5, over="pika, prefetch 1")
