@@ -84,7 +84,7 @@ def wait_for_more(ledger, more):
     """Until so many further commits were acknowledged."""
     wanted = len(ledger.acknowledged) + more
     waiting = threading.Event()
-    for _ in range(6000):
+    for _ in range(12000):
         if len(ledger.acknowledged) >= wanted:
             return
         waiting.wait(0.01)
@@ -149,5 +149,5 @@ async def test_a_backend_that_an_operator_ends_costs_one_transaction(postgres_se
 
 def end_backend(server, pid):
     """Once it returns the backend is gone."""
-    assert server.sql(f"SELECT pg_terminate_backend({int(pid)}, 10000)") == "t"
+    assert server.sql(f"SELECT pg_terminate_backend({int(pid)}, 60000)") == "t"
     return pid
