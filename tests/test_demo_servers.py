@@ -90,14 +90,13 @@ class Servers:
         session = boto3.session.Session(files.access_key, files.secret_key, region_name=files.region)
         session.client("s3", endpoint_url=files.url).create_bucket(Bucket=own)
         self._server, self._url = server(database), server(database).database()
-        broker = server({"sqs": "moto", "redis-streams": "redis"}.get(queue, queue))
+        broker = server("moto" if queue == "sqs" else queue)
         keys = {"access_key_id": files.access_key, "secret_access_key": files.secret_key, "region": files.region}
         self.settings: dict[str, dict[str, str]] = {
             "database.demo": {"url": self._url},
             "storage.demo": {"provider": "s3", "endpoint": files.url, "bucket": own, **keys},
             "queue.demo": {
                 "rabbitmq": {"url": broker.url},
-                "redis-streams": {"url": broker.url, "provider": "redis"},
                 "sqs": {"provider": "sqs", "endpoint": broker.url, "wait": "1s", **keys},
             }[queue]
             | {"queue": own},
@@ -132,9 +131,15 @@ def write_settings(project: Path, settings: dict[str, dict[str, str]]) -> None:
     (project / "infra.toml").write_text("\n".join(sections))
 
 
-@pytest.mark.parametrize(("database", "queue"), [("postgres", "rabbitmq"), ("mariadb", "sqs"), ("mariadb", "redis-streams")])
+@pytest.mark.parametrize(("database", "queue", "workers"), [("postgres", "rabbitmq", "2"), ("mariadb", "sqs", "1")])
 def test_killed_and_started_again_on_servers_it_finishes_with_every_document_summarised_once(
-    request: pytest.FixtureRequest, start: Callable[..., subprocess.Popen[str]], project: Path, texts: Path, database: str, queue: str
+    request: pytest.FixtureRequest,
+    start: Callable[..., subprocess.Popen[str]],
+    project: Path,
+    texts: Path,
+    database: str,
+    queue: str,
+    workers: str,
 ) -> None:
     servers = Servers(request, database, queue)
     write_settings(project, servers.settings)
@@ -144,7 +149,7 @@ def test_killed_and_started_again_on_servers_it_finishes_with_every_document_sum
     kill_group(first)
     said = first.communicate()
     assert first.returncode == -signal.SIGKILL, said
-    second = start(*command, "--workers", "2")
+    second = start(*command, "--workers", workers)
     out, err = second.communicate(timeout=150)
     assert second.returncode == 0, err
     found = json.loads(out)
@@ -193,7 +198,7 @@ def run_folder_of(output: str) -> Path:
 def test_the_tool_starts_servers_runs_the_demo_twice_and_puts_everything_away(
     start: Callable[..., subprocess.Popen[str]], texts: Path
 ) -> None:
-    tool = start(TOOL, texts, "--limit", "3", "--workers", "2", AWS_REGION="nowhere", OPENAI_BASE_URL="http://127.0.0.1:1/v1")
+    tool = start(TOOL, texts, "--limit", "3", AWS_REGION="nowhere", OPENAI_BASE_URL="http://127.0.0.1:1/v1")
     out, err = tool.communicate(timeout=170)
     assert tool.returncode == 0, err
     for server in ("postgres", "rclone", "rabbitmq", "redis", "aimock"):

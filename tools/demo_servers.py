@@ -14,7 +14,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,7 +150,7 @@ def run_demo(arguments: Sequence[str]) -> int:
 
 
 @contextlib.contextmanager
-def ended_by_signals() -> Iterator[None]:
+def ended_by_signals() -> Generator[None]:
     """Let SIGTERM and SIGHUP end us as Ctrl-C does: with everything put away."""
 
     def end(number: int, frame: object) -> None:
