@@ -30,9 +30,7 @@ UPSERTED = 1_000
 DEEP = 100_000
 ONE = "SELECT id, name, kind, note FROM item WHERE id = %s"
 SESSION = "joining, the connection's name, a look at the idle socket and the mapping of errors are a fixed cost beside a short query"
-AUTOCOMMIT = (
-    "SQLAlchemy sets the mode anew with each session, resets it after, and rolls back nothing twice: a pool of its own would save that"
-)
+AUTOCOMMIT = "SQLAlchemy sets the mode with each session, resets it after, and rolls back nothing twice; a second pool would save that"
 
 
 class Base(DeclarativeBase):
