@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pydantic
 
@@ -122,6 +122,14 @@ class Order(pydantic.BaseModel):
 
 
 @asynccontextmanager
+async def open_never(folder: str) -> AsyncIterator[AsyncQueue]:
+    """As with a server that does not answer."""
+    (Path(folder) / "opening").touch()
+    await asyncio.sleep(3600)
+    yield cast("AsyncQueue", None)
+
+
+@asynccontextmanager
 async def open_queue(folder: str, **settings: object) -> AsyncIterator[AsyncQueue]:
     queue = await HARNESS.open_async("queue", Place(Path(folder)), **settings)
     try:
@@ -163,19 +171,13 @@ def handle_or_die(order: Order) -> None:
 
 def worker(folder: str, handler: str, *fields: str) -> None:
     """``key=value`` fields are options of the worker; ``queue.key=value`` of the queue."""
-    given: dict[str, Any] = {}
+    given: dict[str, Any] = {"opener": "queue_processes:open_queue"}
     settings: dict[str, Any] = {}
     for field in fields:
         name, _, value = field.partition("=")
         target = settings if name.startswith("queue.") else given
         target[name.removeprefix("queue.")] = int(value) if value.isdigit() else float(value) if value[:1].isdigit() else value
-    sys.exit(
-        run_worker(
-            WorkerOptions(
-                handler=f"queue_processes:{handler}", opener="queue_processes:open_queue", arguments={"folder": folder, **settings}, **given
-            )
-        )
-    )
+    sys.exit(run_worker(WorkerOptions(handler=f"queue_processes:{handler}", arguments={"folder": folder, **settings}, **given)))
 
 
 if __name__ == "__main__":

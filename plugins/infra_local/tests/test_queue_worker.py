@@ -110,6 +110,16 @@ def test_a_second_signal_aborts(run: Any, tmp_path: Path) -> None:
     assert stats(tmp_path).ready == 2
 
 
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_signal_ends_a_worker_whose_server_does_not_answer(run: Any, tmp_path: Path, processes: int) -> None:
+    process = run("handle", "opener=queue_processes:open_never", f"processes={processes}")
+    wait_until(lambda: (tmp_path / "opening").exists())
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "Traceback" not in errors
+
+
 def test_a_stuck_thread_does_not_hold_the_process_beyond_the_deadline(run: Any, tmp_path: Path) -> None:
     publish(tmp_path, 1)
     process = run("handle_stuck", "queue.drain_timeout=0.3")

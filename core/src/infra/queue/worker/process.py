@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection
 
@@ -53,8 +54,10 @@ async def work(options: WorkerOptions, signals: tuple[signal.Signals, ...], repo
     summary = ConsumeSummary()
     reporter = loop.create_task(_report(summary, report))
     try:
-        async with opener(**options.arguments) as queue:
-            assert isinstance(queue, AsyncQueue)
+        async with AsyncExitStack() as opened:
+            queue = await _enter(opened, opener(**options.arguments), told.stop)
+            if queue is None:
+                return Exit.DONE
             await queue.consume(
                 handler,
                 message=model_of(handler, options.message),
@@ -75,6 +78,27 @@ async def work(options: WorkerOptions, signals: tuple[signal.Signals, ...], repo
         if parent is not None:
             loop.remove_reader(parent.sentinel)
     return Exit.ABORTED if told.abort.is_set() else Exit.DONE
+
+
+async def _enter(opened: AsyncExitStack, opening: AbstractAsyncContextManager[object], stop: Stop) -> AsyncQueue | None:
+    """The opened queue; None when told to stop first, which a server that is away must not delay."""
+    task = asyncio.current_task()
+    assert task is not None
+
+    def cancel() -> None:
+        task.cancel()
+
+    unlink = stop.on_set(cancel)
+    try:
+        queue = await opened.enter_async_context(opening)
+    except asyncio.CancelledError:
+        if not stop.is_set() or task.uncancel():
+            raise
+        return None
+    finally:
+        unlink()
+    assert isinstance(queue, AsyncQueue)
+    return queue
 
 
 async def _report(summary: ConsumeSummary, report: Callable[[Counts], None]) -> None:
