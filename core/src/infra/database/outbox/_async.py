@@ -127,14 +127,19 @@ class AsyncRelay:
 
     async def _listen(self, stop: Stop) -> None:
         database = self._database
+        heard = True
         while not stop.is_set():
             try:
                 async with database.engines.reserve.connect() as connection:
                     while not stop.is_set():
                         if await database._call(connection, database.policy.wait_for_notice, CHANNEL, _LISTEN):
                             self._woken.set()
+                        heard = True
             except Exception as error:
-                _log.warning("%s: the outbox relay hears no notifications for now, and polls: %s", database.name, type(error).__name__)
+                # Once an outage: the relay's own attempts say that it lasts.
+                level = logging.WARNING if heard else logging.DEBUG
+                heard = False
+                _log.log(level, "%s: the outbox relay hears no notifications for now, and polls: %s", database.name, type(error).__name__)
                 await stop.wait(self.policy.first)
 
     async def _claim(self) -> Sequence[Row[Any]]:
