@@ -12,8 +12,8 @@ from typing import Any
 
 from infra_openai.sdk import SDK
 
-#: What belongs to a single request.
-_OWN = frozenset({"authorization", "api-key", "content-length", "x-stainless-read-timeout"})
+#: What belongs to a single request, as the headers with its key do.
+_OWN = frozenset({"content-length", "x-stainless-read-timeout"})
 
 
 class Requests:
@@ -59,7 +59,8 @@ class Requests:
     def _pattern(self, path: str, key_headers: dict[str, Any]) -> tuple[Any, list[tuple[str, str]]]:
         options = self._sdk.openai._models.FinalRequestOptions.construct(method="post", url=path, json_data={}, headers=key_headers)
         request = self._client._build_request(options)
-        return request.url, [(name, value) for name, value in request.headers.multi_items() if name.lower() not in _OWN]
+        own = _OWN.union(map(str.lower, key_headers))
+        return request.url, [(name, value) for name, value in request.headers.multi_items() if name.lower() not in own]
 
 
 def _plain(value: Any) -> Any:
