@@ -107,27 +107,25 @@ class RowPlan:
         This is how bulk loads come. Each check takes all rows at once: looking at them one by one took as long as a COPY of them does.
         Dicts that are parameters already are not copied.
         """
-        kinds = set(map(type, rows))
+        kinds, hidden = set(map(type, rows)), set[str]()
         if kinds == {dict}:
             found = cast("list[dict[str, Any]]", rows)
         elif kinds == {self._models.model}:
             found = list(map(vars, rows))
+            hidden = {_STATE}
         else:
             return None
         first = found[0]
         named = [(name, column) for name, column in self.names if name in first]
-        foreign = first.keys() - {name for name, _ in named} - {_STATE}
+        foreign = first.keys() - {name for name, _ in named} - hidden
         given = tuple(column for _, column in named)
         if len(named) < 2 or foreign or set(map(len, found)) != {len(first)} or not all(column in given for column, _, _ in self.defaults):
             return None
-        columns: list[list[Any]] = []
-        for name, _ in named:
-            try:
-                columns.append(list(map(itemgetter(name), found)))
-            except KeyError:
+        try:
+            if any(Unset in set(map(type, map(itemgetter(name), found))) for name, _ in named):
                 return None
-            if Unset in map(type, columns[-1]):
-                return None
+        except KeyError:
+            return None
         if first.keys() == set(given):
             return {given: found}
         return {given: [{column: row[name] for name, column in named} for row in found]}
