@@ -12,6 +12,8 @@ import pytest
 
 from infra import AsyncInfra, Infra
 from infra.errors import ErrorCode, InfraError
+from infra_rabbitmq.errors import BrokerError
+from infra_rabbitmq.link import Link
 from infra_rabbitmq.settings import RabbitMQQueueSettings
 from infra_testing.services import RabbitMQServer
 
@@ -134,3 +136,14 @@ async def test_asyncio_says_the_same(accounts: Accounts, tmp_path: Path, case: s
         with pytest.raises(InfraError) as caught:
             await services.open("queue.main")
     check(caught.value, code, said, remedy)
+
+
+def test_who_stops_waiting_for_a_connection_does_not_cancel_it_for_others() -> None:
+    parameters = pika.ConnectionParameters("127.0.0.1", 1)
+    link = Link("test", lambda: parameters, up=lambda: None, down=lambda _: None)
+    assert not link.start().cancel()
+    with pytest.raises(BrokerError):
+        link.opened.result(60)
+    ended = link.close()
+    assert not ended.cancel()
+    ended.result(60)

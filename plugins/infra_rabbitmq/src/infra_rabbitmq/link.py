@@ -58,6 +58,8 @@ class Link:
         self._attempt: pika.SelectConnection | None = None
         self._ended: Future[None] = Future()
         self._started = False
+        for shared in (self.opened, self._ended):
+            shared.set_running_or_notify_cancel()  # several wait for it: one who gives up must not cancel it for the others
         self._thread = threading.Thread(target=self._run, name=f"infra-rabbitmq-{name}", daemon=True)
 
     # From any thread
