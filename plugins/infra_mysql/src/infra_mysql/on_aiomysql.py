@@ -28,3 +28,9 @@ class BytesConnection(cast("type[Any]", Connection)):  # it has no types
         if isinstance(obj, bytes | bytearray):
             return f"_binary X'{obj.hex()}'"
         return super().escape(obj)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+
+    def close(self) -> None:
+        """Close at once: TLS would wait for the server's farewell, and outlive a loop that ends."""
+        if self._writer is not None:
+            self._writer.transport.abort()
+        super().close()  # pyright: ignore[reportUnknownMemberType]

@@ -39,3 +39,9 @@ class PreferringConnection(cast("type[Any]", Connection)):  # its stub lacks wha
             raise OperationalError(2026, TLS_MISSING)
         self._ssl_context = None
         self._client_flag &= ~SSL  # pyright: ignore[reportUnknownMemberType]
+
+    def close(self) -> None:
+        """Close at once: TLS would wait for the server's farewell, and outlive a loop that ends."""
+        if self._transport is not None:
+            self._transport.abort()
+        super().close()  # pyright: ignore[reportUnknownMemberType]
