@@ -57,14 +57,14 @@ def threads(bench: Bench, server: RedisServer) -> None:
         Contender("redis-py", bench.repeat(lambda: client.get(next(keys)))),
         Contender("driver", bench.repeat(lambda: cache.driver.get_many([stored[next(numbers)]], TIMEOUT))),
         Contender("portable", bench.repeat(lambda: cache.get(next(keys))), 1.10),
-        operations=1_000,
+        operations=500,
     )
     bench.compare(
         "set",
         Contender("redis-py", bench.repeat(lambda: client.set(next(keys), VALUE, ex=TTL))),
         Contender("driver", bench.repeat(lambda: cache.driver.set_many([items[next(numbers)]], SetMode.SET, TIMEOUT))),
         Contender("portable", bench.repeat(lambda: cache.set(next(keys), VALUE, TTL)), 1.10),
-        operations=1_000,
+        operations=500,
     )
     for name, theirs, ours in (
         ("get", lambda: client.get(next(keys)), lambda: cache.get(next(keys))),
@@ -74,7 +74,7 @@ def threads(bench: Bench, server: RedisServer) -> None:
             f"{name} by 16 threads",
             Contender("redis-py", bench.repeat_threads(theirs, threads=16)),
             Contender("portable", bench.repeat_threads(ours, threads=16)),
-            operations=1_600,
+            operations=800,
         )
         bench.at_least(f"{name} by 16 threads", "portable", 3, why=FIRST_ALONE)
     bench.compare(
@@ -82,7 +82,7 @@ def threads(bench: Bench, server: RedisServer) -> None:
         Contender("redis-py, MGET", bench.repeat(lambda: client.mget(KEYS))),
         Contender("driver", bench.repeat(lambda: cache.driver.get_many(stored, TIMEOUT))),
         Contender("portable", bench.repeat(lambda: cache.get_many(KEYS)), 1.07),
-        operations=200,
+        operations=100,
     )
     bench.compare(
         "set 100 at once",

@@ -39,7 +39,7 @@ def measure(bench: Bench) -> None:
         Contender("driver", bench.repeat(lambda: llm.driver.generate(request, CONTEXT))),
         Contender("portable", bench.repeat(lambda: llm.generate(QUESTION)), 0.6),
         foreign("litellm", "call"),
-        operations=100,
+        operations=60,
     )
     bench.at_least("call", "portable", 5, over="litellm")
 
@@ -61,7 +61,7 @@ def measure(bench: Bench) -> None:
         Contender("driver", bench.repeat(driver_stream)),
         Contender("portable", bench.repeat(our_stream), 0.25),
         foreign("litellm", "stream"),
-        operations=10,
+        operations=5,
         unit="stream",
     )
     bench.at_least(f"stream of {CHUNKS} pieces", "portable", 5, over="litellm")
@@ -70,7 +70,7 @@ def measure(bench: Bench) -> None:
         Contender("openai", bench.repeat_threads(lambda: client.chat.completions.create(**ASKED), threads=32)),
         Contender("portable", bench.repeat_threads(lambda: llm.generate(QUESTION), threads=32)),
         foreign("litellm", "32 threads"),
-        operations=160,
+        operations=96,
     )
     tasks(bench, server, foreign)
 
@@ -92,7 +92,7 @@ def tasks(bench: Bench, server: CannedLLM, foreign: Any) -> None:
         Contender("openai on aiohttp", bench.repeat_async(lambda: faster.chat.completions.create(**ASKED), tasks=32)),
         Contender("portable", bench.repeat_async(lambda: llm.generate(QUESTION), tasks=32)),
         foreign("litellm", "32 tasks"),
-        operations=160,
+        operations=96,
     )
     bench.at_least("asyncio: call by 32 tasks", "portable", 2.5)
     bench.at_least("asyncio: call by 32 tasks", "portable", 5, over="litellm")

@@ -122,7 +122,7 @@ def consuming(bench: Bench, queue: Any, client: Any, url: str, calls: Calls) -> 
         case,
         Contender("boto3, receive_message of 10, delete_message_batch", plain, prepare=fill_raw),
         Contender("portable", ours, prepare=lambda count: queue.publish_many([BODY] * count)),
-        operations=200,
+        operations=100,
         step=100,
         unit="message",
         rounds=5,
