@@ -150,7 +150,8 @@ def translate(error: BaseException) -> BrokerError:
         found = BrokerError("what listens there does not speak AMQP 0-9-1", ErrorCode.CONFIGURATION, settings=("host", "port", "tls"))
     elif isinstance(cause, ssl.SSLError):
         found = BrokerError(plain_cause(cause) or f"TLS failed: {cause}", ErrorCode.UNAVAILABLE, settings=("port", "tls", "ca_file"))
-    elif isinstance(cause, AMQPConnectorStackTimeout | TimeoutError):
+    elif isinstance(cause, AMQPConnectorStackTimeout | TimeoutError | pika.exceptions.ConnectionOpenAborted):
+        # Aborted by pika itself, when the handshake takes longer than the whole attempt may.
         found = BrokerError("no answer in time", ErrorCode.UNAVAILABLE)
     elif isinstance(cause, OSError):
         found = BrokerError(plain_cause(cause) or f"{cause.strerror or cause}", ErrorCode.UNAVAILABLE)
