@@ -219,6 +219,24 @@ async def test_a_server_that_cannot_write_has_not_written(opened: Open, start_se
     assert (await queue.stats()).ready == 0
 
 
+async def test_a_server_without_memory_serves_receivers(opened: Open, start_server: StartServer) -> None:
+    server = start_server(RedisServer)
+    queue = await opened(server.port)
+    client = queue.unwrap(Redis)
+    await queue.publish_many([b"%d" % number for number in range(6)])
+    extended, retried, released, dead = await taken(queue, 4)
+    await taken(queue, 1, lease=0.1)
+    await client.config_set("maxmemory", 1)
+    await extended.extend(120)
+    await retried.retry()
+    await released.release()
+    await dead.dead("seen")
+    await extended.ack()
+    assert sorted(delivery.body for delivery in await taken(queue, 4)) == [b"1", b"2", b"4", b"5"]
+    await client.config_set("maxmemory", 0)
+    assert (await queue.stats()).dead == 1
+
+
 async def test_a_server_that_forgot_its_queues_gets_them_again_or_not(opened: Open, start_server: StartServer) -> None:
     server = start_server(RedisServer)
     queue = await opened(server.port)

@@ -211,6 +211,24 @@ def test_a_server_that_cannot_write_has_not_written(opened: Open, start_server: 
     assert (queue.stats()).ready == 0
 
 
+def test_a_server_without_memory_serves_receivers(opened: Open, start_server: StartServer) -> None:
+    server = start_server(RedisServer)
+    queue = opened(server.port)
+    client = queue.unwrap(Redis)
+    queue.publish_many([b"%d" % number for number in range(6)])
+    extended, retried, released, dead = taken(queue, 4)
+    taken(queue, 1, lease=0.1)
+    client.config_set("maxmemory", 1)
+    extended.extend(120)
+    retried.retry()
+    released.release()
+    dead.dead("seen")
+    extended.ack()
+    assert sorted(delivery.body for delivery in taken(queue, 4)) == [b"1", b"2", b"4", b"5"]
+    client.config_set("maxmemory", 0)
+    assert (queue.stats()).dead == 1
+
+
 def test_a_server_that_forgot_its_queues_gets_them_again_or_not(opened: Open, start_server: StartServer) -> None:
     server = start_server(RedisServer)
     queue = opened(server.port)

@@ -12,7 +12,8 @@ counts its deliveries. Beside it:
 - `wake`: stream of one entry, appended to whenever a waiting receiver should look again; reading it takes nothing from anybody.
 - `dead`: stream of dead letters.
 
-Scripts are all or nothing: a server that cannot write refuses before the first write, and the append-only file has them as one.
+Scripts are all or nothing: a server that cannot write refuses before the first write, and the append-only file has them as one. A server
+whose memory is full refuses only those that begin with what takes memory: those of receivers do not, since they alone free it.
 A delivery is known by its entry, its receiver and the group's count of deliveries, which only grows: whoever lost it cannot settle it.
 """
 
@@ -121,6 +122,10 @@ end
 """
 
 
+#: Deletes nothing, and so is allowed to a server without memory; after a first write it allows all others.
+_WITHOUT_MEMORY: Final = "call('HDEL', MARKS, '')"
+
+
 def _script(source: str) -> Script:
     return Script(_COMMON + source)
 
@@ -162,6 +167,7 @@ return false
 #: last entry of `wake`.
 CLAIM: Final = _script(f"""
 if stands_at(KEYS[10]) >= tonumber(ARGV[4]) then return redis.error_reply(STALE) end
+{_WITHOUT_MEMORY}
 local most, ends = tonumber(ARGV[2]), now + tonumber(ARGV[3])
 local found = {{}}
 
@@ -221,6 +227,7 @@ return {{found, coming, last and last[1] or '0-0'}}
 #: KEYS: the parts, where the lane stands. ARGV: receiver, number of a claim without an answer. Gives back what it took, uncounted; when
 #: it did not come, it can no longer come.
 UNCLAIM: Final = _script(f"""
+{_WITHOUT_MEMORY}
 if stands_at(KEYS[10]) < tonumber(ARGV[2]) then
     call('SET', KEYS[10], string.format('%.0f', ARGV[2] + 1), 'EX', {REMEMBERED})
     return 0
@@ -243,7 +250,9 @@ return 1
 
 #: KEYS: the parts. ARGV: receiver, then for each delivery: entry, count, ``=key`` or nothing, what to do, and ms or a reason.
 #: Gives 1 for each that was done, 0 for each that was lost.
-SETTLE: Final = _script("""
+SETTLE: Final = _script(
+    f"{_WITHOUT_MEMORY}\n"
+    + """
 local answers = {}
 for at = 2, #ARGV, 5 do
     local entry, key, action, argument = ARGV[at], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
@@ -279,7 +288,8 @@ for at = 2, #ARGV, 5 do
 end
 tell()
 return answers
-""")
+"""
+)
 
 #: KEYS: the parts. ARGV: the most. Gives attempts, entries and fields of messages that nobody holds.
 PEEK: Final = _script("""
