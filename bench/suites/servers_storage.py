@@ -89,7 +89,7 @@ def small(bench: Bench, client: Any, bucket: Any, foreign: Any) -> None:
         Contender("driver", bench.repeat(lambda: bucket.driver.put(f"driver/{next(names) % 50}", SMALL, options, TIMEOUT))),
         Contender("portable", bench.repeat(lambda: bucket.put(f"portable/{next(names) % 50}", SMALL)), 1.05),
         foreign("s3fs", "put small"),
-        operations=60,
+        operations=40,
     )
     client.put_object(Bucket=BUCKET, Key="small-raw", Body=SMALL)
     bucket.put("small", SMALL)
@@ -99,7 +99,7 @@ def small(bench: Bench, client: Any, bucket: Any, foreign: Any) -> None:
         Contender("driver", bench.repeat(lambda: read_by_driver(bucket, "small"))),
         Contender("portable", bench.repeat(lambda: bucket.get("small")), 1.05),
         foreign("s3fs", "get small"),
-        operations=60,
+        operations=40,
     )
     bench.compare(
         f"list {LISTED}",
@@ -156,7 +156,7 @@ def large(bench: Bench, client: Any, bucket: Any, foreign: Any) -> None:
         foreign("s3fs, no SHA-256", "put large"),
         operations=1,
         unit="object",
-        rounds=5,
+        rounds=4,
     )
     fastest(bench, put)
     bucket.put("large", LARGE)
@@ -180,7 +180,7 @@ def large(bench: Bench, client: Any, bucket: Any, foreign: Any) -> None:
         foreign("s3fs, no SHA-256", "get large"),
         operations=1,
         unit="object",
-        rounds=5,
+        rounds=4,
     )
     fastest(bench, get)
 
