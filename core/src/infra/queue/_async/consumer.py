@@ -13,7 +13,7 @@ from infra.queue.codecs import Decoders
 from infra.queue.errors import QueueError
 from infra.queue.model import ACK, RELEASE, Ack, Action, ConsumerOptions, ConsumeSummary, Dead, Extend, QueueFeature, Retry, Settled
 from infra.queue.tracing import traceparent
-from infra.runtime.aio import Background, Channel, Event, Scope, Stop, call, shielded, sleep, wait_for
+from infra.runtime.aio import Background, Channel, Event, Scope, Stop, call, ends_caller, shielded, sleep, wait_for
 from infra.runtime.bridge import ThreadBridge
 from infra.runtime.deadline import Deadline
 
@@ -209,12 +209,12 @@ class AsyncConsumer:
             async with Scope() as scope:
                 delivery.scope = scope
                 await call(self._handler, *arguments, bridge=self._bridge)
-        except Exception as error:
+        except BaseException as error:
+            if not isinstance(error, Exception) and ends_caller(error):
+                if not delivery.settled:
+                    self._settlements.put(((delivery, Retry(0.0)),))  # draining took too long
+                raise
             failure = error
-        except BaseException:
-            if not delivery.settled:
-                self._settlements.put(((delivery, Retry(0.0)),))  # draining took too long
-            raise
         finally:
             delivery.scope = None
             traceparent.reset(mark)

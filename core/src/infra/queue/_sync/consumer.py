@@ -16,7 +16,7 @@ from infra.queue.model import ACK, RELEASE, Ack, Action, ConsumerOptions, Consum
 from infra.queue.tracing import traceparent
 from infra.runtime.bridge import ThreadBridge
 from infra.runtime.deadline import Deadline
-from infra.runtime.threads import Background, Channel, Event, Scope, Stop, call, shielded, sleep, wait_for
+from infra.runtime.threads import Background, Channel, Event, Scope, Stop, call, ends_caller, shielded, sleep, wait_for
 
 if TYPE_CHECKING:
     from infra.queue._sync.queue import Queue
@@ -204,12 +204,12 @@ class Consumer:
             with Scope() as scope:
                 delivery.scope = scope
                 call(self._handler, *arguments, bridge=self._bridge)
-        except Exception as error:
+        except BaseException as error:
+            if not isinstance(error, Exception) and ends_caller(error):
+                if not delivery.settled:
+                    self._settlements.put(((delivery, Retry(0.0)),))  # draining took too long
+                raise
             failure = error
-        except BaseException:
-            if not delivery.settled:
-                self._settlements.put(((delivery, Retry(0.0)),))  # draining took too long
-            raise
         finally:
             delivery.scope = None
             traceparent.reset(mark)

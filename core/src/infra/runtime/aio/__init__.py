@@ -6,6 +6,7 @@ from infra.runtime.aio.background import Watchdog as Watchdog
 from infra.runtime.aio.background import gather as gather
 from infra.runtime.aio.batching import Batcher as Batcher
 from infra.runtime.aio.calls import call as call
+from infra.runtime.aio.calls import ends_caller as ends_caller
 from infra.runtime.aio.calls import owner as owner
 from infra.runtime.aio.calls import shielded as shielded
 from infra.runtime.aio.calls import sleep as sleep

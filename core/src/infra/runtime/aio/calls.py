@@ -20,6 +20,12 @@ def owner() -> object:
     return asyncio.get_running_loop()
 
 
+def ends_caller(error: BaseException) -> bool:
+    """Whether `error`, which is no `Exception`, is meant for the caller: not where something that it waited for was cancelled."""
+    task = asyncio.current_task()
+    return not isinstance(error, asyncio.CancelledError) or task is None or task.cancelling() > 0
+
+
 async def within(timeout: float | None, function: Callable[..., Awaitable[T]], *args: Any) -> T:
     """Await ``function(*args)``; `TimeoutError` after `timeout` seconds, whatever the driver does with its own timeout."""
     async with asyncio.timeout(timeout):

@@ -6,6 +6,7 @@ from infra.runtime.threads.background import Watchdog as Watchdog
 from infra.runtime.threads.background import gather as gather
 from infra.runtime.threads.batching import Batcher as Batcher
 from infra.runtime.threads.calls import call as call
+from infra.runtime.threads.calls import ends_caller as ends_caller
 from infra.runtime.threads.calls import owner as owner
 from infra.runtime.threads.calls import shielded as shielded
 from infra.runtime.threads.calls import sleep as sleep

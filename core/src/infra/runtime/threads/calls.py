@@ -20,6 +20,12 @@ def owner() -> object:
     return None
 
 
+def ends_caller(error: BaseException) -> bool:
+    """Whether `error`, which is no `Exception`, is meant for the caller: nobody cancels or interrupts a thread that is not the main one."""
+    del error
+    return False
+
+
 def within(timeout: float | None, function: Callable[..., T], *args: Any) -> T:
     """Call ``function(*args)``. A thread cannot be interrupted: the driver's own timeout holds."""
     del timeout
