@@ -63,7 +63,7 @@ class AsyncConsumer:
         self._careful_until = 0.0
         self._bridge: ThreadBridge | None = None
         # async-only: begin
-        if not inspect.iscoroutinefunction(handler):
+        if not (inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(type(handler).__call__)):
             self._bridge = ThreadBridge(f"{queue.name}-handlers", options.concurrency)
         # async-only: end
         # sync-only: if inspect.iscoroutinefunction(handler):
@@ -211,8 +211,8 @@ class AsyncConsumer:
                 await call(self._handler, *arguments, bridge=self._bridge)
         except BaseException as error:
             if not isinstance(error, Exception) and ends_caller(error):
-                if not delivery.settled:
-                    self._settlements.put(((delivery, Retry(0.0)),))  # draining took too long
+                if not delivery.settled and self._bridge is None:  # draining took too long; a thread that runs on keeps its message
+                    self._settlements.put(((delivery, Retry(0.0)),))
                 raise
             failure = error
         finally:

@@ -206,8 +206,8 @@ class Consumer:
                 call(self._handler, *arguments, bridge=self._bridge)
         except BaseException as error:
             if not isinstance(error, Exception) and ends_caller(error):
-                if not delivery.settled:
-                    self._settlements.put(((delivery, Retry(0.0)),))  # draining took too long
+                if not delivery.settled and self._bridge is None:  # draining took too long; a thread that runs on keeps its message
+                    self._settlements.put(((delivery, Retry(0.0)),))
                 raise
             failure = error
         finally:
