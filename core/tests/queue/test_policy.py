@@ -113,6 +113,21 @@ def test_giving_up_names_the_last_outcome_and_its_cause() -> None:
     assert isinstance(caught.value.__cause__, ConnectionError)
 
 
+@pytest.mark.parametrize(("last", "retryable"), [(PublishOutcome.NOT_SENT, True), (PublishOutcome.REFUSED, False)])
+def test_an_attempt_of_unknown_outcome_is_not_undone_by_a_later_one(last: PublishOutcome, retryable: bool) -> None:
+    driver = Driver()
+    script = [{b"x": PublishOutcome.UNKNOWN}, {b"x": last}]
+    queue = queue_over(driver, publish_attempts=2)
+    driver.script = [*script]
+    with pytest.raises(PublishError, match="unknown") as caught:
+        queue.publish(b"x")
+    driver.script = [*script]
+    (answer,) = queue.publish_many([b"x"])
+    for error in (caught.value, answer):
+        assert isinstance(error, PublishError)
+        assert (error.outcome, error.retryable) == (PublishOutcome.UNKNOWN, retryable)
+
+
 def test_only_the_failed_entries_of_a_batch_are_sent_again() -> None:
     driver = Driver()
     driver.script = [{b"b": PublishOutcome.NOT_SENT, b"c": PublishOutcome.REFUSED}]

@@ -140,7 +140,7 @@ class Publisher:
             )
 
     def _publish(self, message: Message, deadline: Deadline) -> Receipt:
-        attempt = 0
+        attempt, doubted = 0, False
         while True:
             attempt += 1
             outcome = self._batcher.submit((message, deadline))
@@ -148,7 +148,8 @@ class Publisher:
                 return outcome
             assert isinstance(outcome, SendFailure)
             if outcome.outcome is PublishOutcome.REFUSED or not self._pause(attempt, deadline):
-                raise self._failed(message, outcome) from outcome.error
+                raise self._failed(message, outcome, doubted) from outcome.error
+            doubted = doubted or outcome.outcome is PublishOutcome.UNKNOWN
 
     def _send_together(self, batch: list[tuple[Message, Deadline]]) -> Sequence[Receipt | SendFailure]:
         if len(batch) == 1:
@@ -159,7 +160,7 @@ class Publisher:
         return self._send([message for message, _ in batch], longest)
 
     def _send_chunk(self, chunk: list[Message], places: list[int], answers: list[Receipt | PublishError], deadline: Deadline) -> None:
-        attempt = 0
+        attempt, doubted = 0, set[int]()
         while True:
             attempt += 1
             outcomes = self._send(chunk, max(0.001, deadline.remaining(self._timeout) or 0.0))
@@ -171,7 +172,7 @@ class Publisher:
                     continue
                 assert isinstance(outcome, SendFailure)
                 if outcome.outcome is PublishOutcome.REFUSED:
-                    answers[place] = self._failed(message, outcome)
+                    answers[place] = self._failed(message, outcome, place in doubted)
                 else:
                     again.append((message, place))
                     failures.append(outcome)
@@ -179,8 +180,9 @@ class Publisher:
                 return
             if not self._pause(attempt, deadline):
                 for (message, place), failure in zip(again, failures, strict=True):
-                    answers[place] = self._failed(message, failure)
+                    answers[place] = self._failed(message, failure, place in doubted)
                 return
+            doubted.update(place for (_, place), failure in zip(again, failures, strict=True) if failure.outcome is PublishOutcome.UNKNOWN)
             chunk, places = [message for message, _ in again], [place for _, place in again]
 
     def _send(self, messages: list[Message], timeout: float) -> Sequence[Receipt | SendFailure]:
@@ -198,14 +200,16 @@ class Publisher:
         sleep(pause)
         return True
 
-    def _failed(self, message: Message, failure: SendFailure) -> PublishError:
+    def _failed(self, message: Message, failure: SendFailure, doubted: bool = False) -> PublishError:
+        """The error for a message; `doubted` when what became of an earlier attempt is not known, whatever is known of the last one."""
         queue = self._queue
+        outcome = PublishOutcome.UNKNOWN if doubted else failure.outcome
         code = queue.driver.classify(failure.error)
         if code is None:
             code = ErrorCode.TIMEOUT if isinstance(failure.error, TimeoutError) else ErrorCode.UNAVAILABLE
         error = PublishError(
-            f"{queue.describe(failure.error, 'publish')} (message {message.id}: {failure.outcome})",
-            outcome=failure.outcome,
+            f"{queue.describe(failure.error, 'publish')} (message {message.id}: {outcome})",
+            outcome=outcome,
             message_id=message.id,
             code=code,
             resource=queue.name,
