@@ -19,6 +19,7 @@ from infra_testing.services import RabbitMQServer
 
 PASSWORD = "a-password-that-nobody-may-read"
 WRONG = f"not-{PASSWORD}"
+INTERNAL = "rabbit_auth_backend_internal"
 
 
 class Accounts:
@@ -32,10 +33,10 @@ class Accounts:
         self.server = server
         mark = uuid.uuid4().hex[:8]
         self.poor, self.stranger, self.reader = f"poor-{mark}", f"stranger-{mark}", f"reader-{mark}"
-        for user in (self.poor, self.stranger, self.reader):
-            server.ctl("add_user", user, PASSWORD)
-        server.ctl("set_permissions", "-p", "/", self.poor, "", "", "")
-        server.ctl("set_permissions", "-p", "/", self.reader, "", "", ".*")
+        rights = {self.poor: "", self.reader: ".*"}
+        steps = [f'{INTERNAL}:add_user(<<"{user}">>, <<"{PASSWORD}">>, <<>>)' for user in (self.poor, self.stranger, self.reader)]
+        steps += [f'{INTERNAL}:set_permissions(<<"{user}">>, <<"/">>, <<>>, <<>>, <<"{read}">>, <<>>)' for user, read in rights.items()]
+        server.ctl("eval", ", ".join(steps) + ".")  # one call: each starts a virtual machine of its own
         self.plain, self.owned = f"plain.{mark}", f"owned.{mark}"
         self._connection = pika.BlockingConnection(pika.URLParameters(server.url))
         self._channel = self._connection.channel()
@@ -45,8 +46,6 @@ class Accounts:
     def close(self) -> None:
         self._channel.queue_delete(self.plain)
         self._connection.close()
-        for user in (self.poor, self.stranger, self.reader):
-            self.server.ctl("delete_user", user)
 
 
 @pytest.fixture(scope="module")
