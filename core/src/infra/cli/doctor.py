@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import click
 
 from infra.cli.health import probe
 from infra.cli.output import count, mark, paragraph
 from infra.cli.session import OK, PROBLEM, Session, common
-from infra.errors import ConfigurationError
+from infra.errors import ConfigurationError, InfraError
 from infra.kernel.discovery import Catalog, Plugin, ProviderState, discover
+from infra.kernel.health import HealthReport
 from infra.resource.model import Status
+
+if TYPE_CHECKING:
+    from infra import AsyncInfra
 
 _SLOW: Final = 0.05  # seconds that importing a plugin may take: every command of every host pays them
 _HEAVY: Final = ("pydantic", "sqlalchemy")
@@ -53,15 +58,17 @@ class Finding:
 
 @click.command()
 @click.option("--timeout", type=click.FloatRange(min=0.1), default=5.0, show_default=True, help="Seconds for the probe of each resource.")
+@click.option("--processes", type=click.IntRange(min=1), default=1, show_default=True, help="Processes of the host, on all machines.")
 @common
 @click.pass_obj
-def doctor(session: Session, timeout: float) -> int:
+def doctor(session: Session, timeout: float, processes: int) -> int:
     """Look for everything that is wrong, and say what to do.
 
-    Checks the plugins (conflicts, missing dependencies, what importing each costs), the configuration, and every configured resource by
-    a live probe. Exit code 1 when something is wrong; warnings alone give 0.
+    Checks the plugins (conflicts, missing dependencies, what importing each costs), the configuration, every configured resource by a
+    live probe, and whether database servers take the connections of all processes. Exit code 1 when something is wrong; warnings alone
+    give 0.
     """
-    findings = list(_findings(session, timeout))
+    findings = list(_findings(session, timeout, processes))
     if session.json:
         session.answer({"findings": findings, "errors": sum(found.level == "error" for found in findings)})
     else:
@@ -69,7 +76,7 @@ def doctor(session: Session, timeout: float) -> int:
     return PROBLEM if any(found.level == "error" for found in findings) else OK
 
 
-def _findings(session: Session, timeout: float) -> Iterator[Finding]:
+def _findings(session: Session, timeout: float, processes: int) -> Iterator[Finding]:
     try:
         catalog = session.kernel.catalog
     except ConfigurationError as error:
@@ -79,7 +86,7 @@ def _findings(session: Session, timeout: float) -> Iterator[Finding]:
     yield from _plugins(catalog)
     yield from _providers(catalog)
     yield from _configuration(session)
-    yield from _resources(session, timeout)
+    yield from _resources(session, timeout, processes)
 
 
 def _plugins(catalog: Catalog) -> Iterator[Finding]:
@@ -164,12 +171,18 @@ def _configuration(session: Session) -> Iterator[Finding]:
         yield Finding("configuration", "ok", kernel.environment, f"{count(number, 'configured resource')}, all settings valid")
 
 
-def _resources(session: Session, timeout: float) -> Iterator[Finding]:
+def _resources(session: Session, timeout: float, processes: int) -> Iterator[Finding]:
     kernel = session.kernel
     names = [name for name in kernel.explicit_resources() if kernel.validated(name).settings is not None]
     if not names:
         return
-    report = session.run(lambda services: probe(services, names, timeout, extra=True))
+
+    async def look(services: AsyncInfra) -> tuple[HealthReport, dict[str, int]]:
+        report = await probe(services, names, timeout, extra=True)
+        up = [name for name in names if name.startswith("database.") and report.checks[name].status is Status.UP]
+        return report, {name: limit for name in up if (limit := await _limit(services, name, timeout))}
+
+    report, limits = session.run(look)
     for name, health in report.checks.items():
         took = f"{health.status} after {health.duration * 1000:.1f} ms"
         if health.status is Status.UP:
@@ -178,6 +191,36 @@ def _resources(session: Session, timeout: float) -> Iterator[Finding]:
             message = health.message or "it did not answer"
             level = "error" if health.status is Status.DOWN else "warning"
             yield Finding("resources", level, name, f"{took}: {message}", health.remedy)
+    yield from _connections(session, limits, processes)
+
+
+async def _limit(services: AsyncInfra, name: str, timeout: float) -> int | None:
+    """The most connections that a database's server takes; None when it does not say."""
+    try:
+        async with asyncio.timeout(timeout):
+            stats = await services.database(name.partition(".")[2]).stats()
+    except (InfraError, TimeoutError):
+        return None
+    limit = stats.server.get("max_connections")
+    return limit if isinstance(limit, int) else None
+
+
+def _connections(session: Session, limits: dict[str, int], processes: int) -> Iterator[Finding]:
+    """Whether each server takes what the pools of all processes may open together."""
+    servers: dict[str, dict[str, int]] = {}
+    for name in limits:
+        settings: Any = session.kernel.validated(name).settings
+        servers.setdefault(settings.place() or name, {})[name] = settings.pool_size + settings.max_overflow
+    for place, pools in servers.items():
+        most, limit = sum(pools.values()), min(limits[name] for name in pools)
+        message = (
+            f"{processes:,} process{'es' if processes > 1 else ''} with up to {most:,} connections each; {place} takes {limit:,} in all"
+        )
+        if processes * most <= limit:
+            yield Finding("resources", "ok", ", ".join(pools), message)
+        else:
+            remedy = "lower `pool_size` and `max_overflow`, run fewer processes, or raise the server's max_connections"
+            yield Finding("resources", "warning", ", ".join(pools), message, remedy)
 
 
 def _print(findings: list[Finding]) -> None:
