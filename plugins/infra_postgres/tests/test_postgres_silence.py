@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -14,6 +17,39 @@ from infra_testing.harness import Harness, Place
 from infra_testing.services import PostgresServer
 
 SLOW = text("SELECT pg_sleep(1.5), 1")
+
+#: A slow statement of a process that has no file descriptor left to ask the server with.
+EXHAUSTED = """
+import asyncio, os, resource, sys
+from pathlib import Path
+from sqlalchemy import text
+from infra_testing.harness import Place
+from test_postgres_silence import SLOW, harness
+
+def exhaust():
+    most = max(map(int, os.listdir("/dev/fd"))) + 1
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    try:
+        while True:
+            os.dup(0)
+    except OSError:
+        pass
+
+async def in_task():
+    database = await harness(sys.argv[1], connect_timeout=60).open_async("database", Place(Path(sys.argv[2])))
+    async with database.session() as session:
+        await session.execute(text("SELECT 1"))
+        exhaust()
+        print((await session.execute(SLOW)).one()[1])
+
+def in_thread():
+    with harness(sys.argv[1], connect_timeout=60).open("database", Place(Path(sys.argv[2]))) as database, database.session() as session:
+        session.execute(text("SELECT 1"))
+        exhaust()
+        print(session.execute(SLOW).one()[1])
+
+asyncio.run(in_task()) if sys.argv[3] == "task" else in_thread()
+"""
 
 
 def harness(url, **settings):
@@ -97,3 +133,10 @@ async def test_a_slow_statement_of_a_task_goes_on_while_the_server_lives(postgre
 def test_zero_switches_it_off(postgres_server, tmp_path):
     with harness(postgres_server.url, network_timeout=0).open("database", Place(tmp_path)) as database:
         assert database.execute(SLOW).one()[1] == 1
+
+
+@pytest.mark.parametrize("caller", ["thread", "task"])
+def test_a_process_that_cannot_ask_does_not_blame_the_server(postgres_server, tmp_path, caller):
+    command = [sys.executable, "-c", EXHAUSTED, postgres_server.url, str(tmp_path), caller]
+    done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    assert done.stdout == "1\n", done.stderr

@@ -7,6 +7,7 @@ one packet, one byte back, no login. A slow statement goes on; without an answer
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from collections.abc import Callable, Generator
 from time import monotonic
@@ -18,6 +19,8 @@ T = TypeVar("T")
 
 #: SSLRequest, which every server answers with one byte before it knows who asks.
 _QUESTION: Final = (8).to_bytes(4, "big") + (80877103).to_bytes(4, "big")
+#: Why this machine could not even ask, which says nothing about the server: no descriptor, no memory, no port.
+_UNASKED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL})
 
 
 class _SilentError(Exception):
@@ -60,8 +63,8 @@ class WatchedConnection(psycopg.Connection[Any], Watched):
             with _connected(host, port, self.probe_timeout) as probe:
                 probe.sendall(_QUESTION)
                 return bool(probe.recv(1))
-        except OSError:
-            return False
+        except OSError as error:
+            return error.errno in _UNASKED
 
 
 class WatchedAsyncConnection(psycopg.AsyncConnection[Any], Watched):
@@ -99,8 +102,8 @@ class WatchedAsyncConnection(psycopg.AsyncConnection[Any], Watched):
                 reader, writer = await opening
                 writer.write(_QUESTION)
                 return bool(await reader.read(1))
-        except OSError:  # TimeoutError is one
-            return False
+        except OSError as error:  # TimeoutError is one
+            return error.errno in _UNASKED
         finally:
             if writer is not None:
                 writer.close()
