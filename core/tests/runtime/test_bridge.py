@@ -84,3 +84,24 @@ async def test_a_call_cancelled_before_its_turn_never_runs() -> None:
     await bridge.call(int)
     assert ran == []
     bridge.close()
+
+
+async def test_a_result_that_came_just_before_the_cancellation_is_given_back_in_a_thread() -> None:
+    bridge = ThreadBridge("late", 1)
+    given: list[tuple[int, int]] = []
+    done = threading.Event()
+
+    def give_back(result: int) -> None:
+        given.append((result, threading.get_ident()))
+        done.set()
+
+    task = asyncio.create_task(bridge.call(lambda: 1, abandoned=give_back))
+    await asyncio.sleep(0)
+    bridge._executor.submit(int).result()  # the only thread has ended the call, and the loop has not seen it
+    task.cancel()
+    await asyncio.wait([task])
+    assert await asyncio.to_thread(done.wait, 60)
+    assert task.cancelled()
+    assert given[0][0] == 1
+    assert given[0][1] != threading.get_ident()
+    bridge.close()

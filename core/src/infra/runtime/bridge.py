@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import ContextVar
@@ -56,7 +57,7 @@ class ThreadBridge:
         """Run ``function(*args)`` in the pool and wait for it.
 
         A cancelled caller does not stop the thread. When the call later ends with a result that nobody took, `abandoned` gets it, in
-        that thread, so that nothing received is lost.
+        a thread, so that nothing received is lost.
         """
         if _inline.get():
             return function(*args)
@@ -65,7 +66,8 @@ class ThreadBridge:
             return await asyncio.wrap_future(future)
         except asyncio.CancelledError:
             if abandoned is not None and not future.cancel():
-                future.add_done_callback(lambda done: _give_back(done, abandoned))
+                caller = threading.get_ident()
+                future.add_done_callback(lambda done: _give_back(done, abandoned, caller))
             raise
 
     def close(self) -> None:
@@ -73,6 +75,10 @@ class ThreadBridge:
         self._executor.shutdown(wait=False, cancel_futures=True)
 
 
-def _give_back(done: Future[T], abandoned: Callable[[T], None]) -> None:
-    if not done.cancelled() and done.exception() is None:
+def _give_back(done: Future[T], abandoned: Callable[[T], None], caller: int) -> None:
+    if done.cancelled() or done.exception() is not None:
+        return
+    if threading.get_ident() == caller:  # it had ended already; the event loop must not wait for what `abandoned` does
+        threading.Thread(target=abandoned, args=(done.result(),), name="infra-give-back").start()
+    else:
         abandoned(done.result())
