@@ -237,6 +237,18 @@ async def test_a_server_without_memory_serves_receivers(opened: Open, start_serv
     assert (await queue.stats()).dead == 1
 
 
+async def test_an_entry_that_only_looks_like_ours_stops_nobody(opened: Open, start_server: StartServer) -> None:
+    server = start_server(RedisServer)
+    queue = await opened(server.port)
+    client = queue.unwrap(Redis)
+    for about in ("no JSON", "[]", "{}", '{"created":"yesterday"}'):
+        await client.xadd(f"infra:{{{queue.queue}}}:messages", {"id": "1", "body": "x", "about": about})
+    await queue.publish(b"ours")
+    *foreign, ours = await taken(queue, 5)
+    assert [delivery.decode()["body"] for delivery in foreign] == ["x"] * 4
+    assert ours.body == b"ours"
+
+
 async def test_a_server_that_forgot_its_queues_gets_them_again_or_not(opened: Open, start_server: StartServer) -> None:
     server = start_server(RedisServer)
     queue = await opened(server.port)

@@ -32,19 +32,10 @@ def about(message: Message) -> str:
 def message(entry: bytes, fields: Sequence[bytes], attempt: int) -> Message:
     """The message in an entry, whoever added it: one of another form has its fields as a JSON object."""
     if len(fields) >= 6 and fields[0] == b"id" and fields[2] == b"body" and fields[4] == b"about":
-        rest = json.loads(fields[5])
-        return Message(
-            fields[3],
-            fields[1].decode(),
-            rest.get("type", OCTETS),
-            rest.get("headers", NO_HEADERS),
-            _time(rest["created"]),
-            fields[7].decode() if len(fields) > 7 and fields[6] == b"key" else None,
-            rest.get("dedup"),
-            _time(rest["due"]) if "due" in rest else None,
-            attempt,
-            rest.get("trace"),
-        )
+        try:
+            return _ours(fields, attempt)
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError):  # it only looks like ours
+            pass
     return Message(
         json.dumps(_texts(fields)).encode(),
         entry.decode(),
@@ -52,6 +43,22 @@ def message(entry: bytes, fields: Sequence[bytes], attempt: int) -> Message:
         NO_HEADERS,
         _time(int(entry.partition(b"-")[0]) * 1000),
         attempt=attempt,
+    )
+
+
+def _ours(fields: Sequence[bytes], attempt: int) -> Message:
+    rest = json.loads(fields[5])
+    return Message(
+        fields[3],
+        fields[1].decode(),
+        rest.get("type", OCTETS),
+        rest.get("headers", NO_HEADERS),
+        _time(rest["created"]),
+        fields[7].decode() if len(fields) > 7 and fields[6] == b"key" else None,
+        rest.get("dedup"),
+        _time(rest["due"]) if "due" in rest else None,
+        attempt,
+        rest.get("trace"),
     )
 
 
