@@ -181,6 +181,7 @@ class AsyncConsumer:
             if delivery.lost:
                 continue
             if self._paused_until > time.monotonic():
+                delivery.settled = True
                 settlements.put(((delivery, RELEASE),))
                 continue
             action = await self._handle(delivery)
@@ -369,9 +370,11 @@ class AsyncConsumer:
         await self._fetching.stop(0.0)
 
     def _give_back(self) -> None:
-        waiting = self._buffer.clear()
+        waiting = [delivery for delivery in self._buffer.clear() if not delivery.lost]
         self._buffer.close()
-        self._settlements.put([(delivery, RELEASE) for delivery in waiting if not delivery.lost])
+        for delivery in waiting:
+            delivery.settled = True
+        self._settlements.put([(delivery, RELEASE) for delivery in waiting])
 
 
 def _takes_two(handler: Callable[..., Any]) -> bool:

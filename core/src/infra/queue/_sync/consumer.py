@@ -176,6 +176,7 @@ class Consumer:
             if delivery.lost:
                 continue
             if self._paused_until > time.monotonic():
+                delivery.settled = True
                 settlements.put(((delivery, RELEASE),))
                 continue
             action = self._handle(delivery)
@@ -364,9 +365,11 @@ class Consumer:
         self._fetching.stop(0.0)
 
     def _give_back(self) -> None:
-        waiting = self._buffer.clear()
+        waiting = [delivery for delivery in self._buffer.clear() if not delivery.lost]
         self._buffer.close()
-        self._settlements.put([(delivery, RELEASE) for delivery in waiting if not delivery.lost])
+        for delivery in waiting:
+            delivery.settled = True
+        self._settlements.put([(delivery, RELEASE) for delivery in waiting])
 
 
 def _takes_two(handler: Callable[..., Any]) -> bool:

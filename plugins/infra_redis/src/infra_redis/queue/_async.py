@@ -8,6 +8,7 @@ import secrets
 import socket
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import repeat
 from typing import Any, Final
 
@@ -254,7 +255,8 @@ class AsyncRedisQueueDriver:
             await shielded(claim)
         except BaseException:
             if received:  # for somebody who is gone
-                await shielded(self.settle, place.spec.name, [(one.token, RELEASE) for one in received], self._timeout)
+                with suppress(Exception):  # their leases end, then; the caller is to see its own cancellation
+                    await shielded(self.settle, place.spec.name, [(one.token, RELEASE) for one in received], self._timeout)
             raise
         return received, *rest
 

@@ -9,6 +9,7 @@ import secrets
 import socket
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import repeat
 from typing import Any, Final
 
@@ -249,7 +250,8 @@ class RedisQueueDriver:
             shielded(claim)
         except BaseException:
             if received:  # for somebody who is gone
-                shielded(self.settle, place.spec.name, [(one.token, RELEASE) for one in received], self._timeout)
+                with suppress(Exception):  # their leases end, then; the caller is to see its own cancellation
+                    shielded(self.settle, place.spec.name, [(one.token, RELEASE) for one in received], self._timeout)
             raise
         return received, *rest
 
