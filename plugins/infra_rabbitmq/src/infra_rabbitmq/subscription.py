@@ -127,8 +127,7 @@ class Subscription:
             self._linger()
 
     def _take(self, most: int) -> list[Received]:
-        buffer = self._buffer
-        return [buffer.popleft() for _ in range(min(most, len(buffer)))]
+        return [self._buffer.popleft() for _ in range(min(most, len(self._buffer)))]
 
     def _take_both(self, most: int) -> list[Received]:
         """Half with keys and half without, as far as there are both; an odd one by turns."""
