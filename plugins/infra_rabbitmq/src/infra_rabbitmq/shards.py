@@ -93,7 +93,7 @@ class Shard:
         self.leaving = False
         connection: Any = self._link.connection
         if self.channel is None and connection is not None and connection.is_open:
-            self.channel = connection.channel(on_open_callback=self._on_open)
+            self.channel = _uncancelled(connection.channel(on_open_callback=self._on_open))
             self.channel.add_on_close_callback(self._on_closed)
 
     def leave(self) -> None:
@@ -108,8 +108,6 @@ class Shard:
         channel = self.channel
         self.reset()
         if channel is not None and channel.is_open:
-            # Or pika would cancel the consumer first, and the broker then gives another one what comes after these.
-            channel._consumers.clear()
             channel.close()
 
     def reset(self) -> None:
@@ -430,6 +428,21 @@ class Shards:
     def purge(self, done: Counted) -> None:
         """Delete what nobody holds."""
         _sum([shard.purge for shard in self._all], done)
+
+
+def _uncancelled(channel: Any) -> Any:
+    """Close it without cancelling its consumer first, as pika does, also when its connection is closed.
+
+    The broker would give another consumer what comes next before what is held here is back.
+    """
+    close = channel.close
+
+    def close_at_once(*arguments: Any) -> None:
+        channel._consumers.clear()
+        close(*arguments)
+
+    channel.close = close_at_once
+    return channel
 
 
 def _sum(questions: Sequence[Callable[[Counted], None]], done: Counted) -> None:
