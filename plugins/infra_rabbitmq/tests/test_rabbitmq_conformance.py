@@ -28,24 +28,24 @@ class Broker:
     """A queue of the test's own, whose leases are those of connections."""
 
     connection_lease = True
-    extra: dict[str, object] = {}
+    shards = 0
 
     @pytest.fixture(autouse=True)
     def queue_of_its_own(self, rabbitmq_server: RabbitMQServer) -> Iterator[None]:
         name = f"conformance.{uuid.uuid4().hex}"
         settings = RabbitMQQueueSettings.expand_url(rabbitmq_server.url)
-        self.harness = Harness("rabbitmq", settings={**settings, "queue": name, **self.extra})
+        self.harness = Harness("rabbitmq", settings={**settings, "queue": name, "shards": self.shards})
         yield
-        remove(rabbitmq_server.url, name)
+        remove(rabbitmq_server.url, name, shards=self.shards)
 
 
-def remove(url: str, *names: str) -> None:
-    """Delete queues with their dead letters."""
+def remove(url: str, *names: str, shards: int = 0) -> None:
+    """Delete queues with their dead letters and shards."""
     connection = pika.BlockingConnection(pika.URLParameters(url))
     channel = connection.channel()
     for name in names:
-        channel.queue_delete(name)
-        channel.queue_delete(f"{name}.dead")
+        for queue in (name, f"{name}.dead", *(f"{name}.shard-{number}" for number in range(shards))):
+            channel.queue_delete(queue)
     connection.close()
 
 
@@ -59,3 +59,19 @@ class TestAsyncRabbitMQ(Broker, AsyncQueueConformance):
     async def cut(self, queue: Any) -> None:
         connection = cut(queue)
         await async_steps.eventually(lambda: connection.is_closed)
+
+
+class TestRabbitMQShards(TestRabbitMQ):
+    shards = 3
+
+
+class TestAsyncRabbitMQShards(TestAsyncRabbitMQ):
+    shards = 3
+
+
+#: With shards only what they change; the rest runs the same code as without.
+DIFFERENT = ("key", "settl", "closing", "stopping", "cancelled", "stats", "purge", "dead_letter", "features", "lost_lease", "two_")
+for suite in (TestRabbitMQShards, TestAsyncRabbitMQShards):
+    for case in dir(suite):
+        if case.startswith("test_") and not any(word in case for word in DIFFERENT):
+            setattr(suite, case, None)

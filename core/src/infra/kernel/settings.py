@@ -105,6 +105,9 @@ class ProviderSettings(LayeredSettings):
         ErrorCode.NOT_FOUND: ("model", "queue"),
     }
 
+    #: Features that the provider has with certain settings only, and what to do for them.
+    enabling: ClassVar[Mapping[str, str]] = {}
+
     provider: str | None = Field(None, description="The provider's name; else the URL's scheme decides, else the embedded default.")
     required: bool = Field(True, description="Whether start-up fails when this resource cannot open.")
     startup: Literal["eager", "lazy"] = Field("eager", description="Open at start-up, or on first use.")

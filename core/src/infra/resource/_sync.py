@@ -53,11 +53,13 @@ class Resource(Generic[DriverT, SettingsT]):
         """Check what the host requires of the provider. Rooms add their own set-up; the kernel calls it once, after open."""
         missing = sorted(set(self.settings.require) - self.features)
         if missing:
+            enabling = self.settings.enabling
+            remedy = "; ".join(enabling[feature] for feature in missing if feature in enabling) or "choose another provider"
             raise UnsupportedError(
                 f"provider {self.provider} has no {', '.join(missing)}, which this resource requires",
                 resource=self.name,
                 provider=self.provider,
-                remedy=f"choose another provider, or take it off `require` (it has: {', '.join(sorted(self.features)) or 'none'})",
+                remedy=f"{remedy}, or take it off `require` (it has: {', '.join(sorted(self.features)) or 'none'})",
             )
 
     def close(self, timeout: float = 10.0) -> None:
@@ -127,7 +129,11 @@ class Resource(Generic[DriverT, SettingsT]):
         """Raise `UnsupportedError` when the provider lacks `feature`."""
         if feature not in self.features:
             raise UnsupportedError(
-                f"provider {self.provider} has no {feature}", resource=self.name, provider=self.provider, operation=feature, remedy=remedy
+                f"provider {self.provider} has no {feature}",
+                resource=self.name,
+                provider=self.provider,
+                operation=feature,
+                remedy=self.settings.enabling.get(feature, remedy),
             )
 
     def check(self) -> None:

@@ -20,22 +20,28 @@ Found = tuple[int, BasicProperties, bytes]
 _MOST = 1_000_000
 
 
-def ready(queue: str) -> Callable[[Channel], Generator[Step, Any, int]]:
-    """How many messages of `queue` are ready."""
+def ready(*queues: str) -> Callable[[Channel], Generator[Step, Any, int]]:
+    """How many messages of `queues` are ready."""
 
     def steps(channel: Channel) -> Generator[Step, Any, int]:
-        frame = yield lambda done: channel.queue_declare(queue, passive=True, callback=done)
-        return frame.method.message_count
+        count = 0
+        for queue in queues:
+            frame = yield lambda done, queue=queue: channel.queue_declare(queue, passive=True, callback=done)
+            count += frame.method.message_count
+        return count
 
     return steps
 
 
-def purge(queue: str) -> Callable[[Channel], Generator[Step, Any, int]]:
+def purge(*queues: str) -> Callable[[Channel], Generator[Step, Any, int]]:
     """Delete what is ready; how many it was."""
 
     def steps(channel: Channel) -> Generator[Step, Any, int]:
-        frame = yield lambda done: channel.queue_purge(queue, callback=done)
-        return frame.method.message_count
+        count = 0
+        for queue in queues:
+            frame = yield lambda done, queue=queue: channel.queue_purge(queue, callback=done)
+            count += frame.method.message_count
+        return count
 
     return steps
 
@@ -63,7 +69,8 @@ def redrive(
         for tag, head, body in found:
             message = envelope(head, body)
             if (wanted is None or message.id in wanted) and len(chosen) < most:
-                chosen.append((tag, Outgoing(queue, message.id, properties(message), body)))
+                place = publisher.layout.place(queue, message.key)
+                chosen.append((tag, Outgoing(place, message.id, properties(message), body, ordered=place != queue)))
         failure: BrokerError | None = None
         moved = 0
         if chosen:

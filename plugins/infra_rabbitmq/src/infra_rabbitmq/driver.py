@@ -54,7 +54,8 @@ class _RabbitMQQueues:
 
     def __init__(self, settings: RabbitMQQueueSettings, name: str) -> None:
         quorum = settings.queue_type == "quorum"
-        self.features = frozenset(str(one) for one in (_CLASSIC | {QueueFeature.DELAY} if quorum else _CLASSIC))
+        optional = [QueueFeature.DELAY] * quorum + [QueueFeature.ORDERING] * (settings.shards > 0)
+        self.features = frozenset(str(one) for one in _CLASSIC.union(optional))
         self.limits = QueueLimits(
             batch=500,
             in_flight=2,
@@ -62,14 +63,12 @@ class _RabbitMQQueues:
             batch_bytes=16 * 1024 * 1024,
             delay=topology.LONGEST if quorum else None,
         )
-        self._queue_type = settings.queue_type
+        self._layout = topology.Layout(settings.queue_type, settings.shards)
         self._specs: dict[str, QueueSpec] = {}
         self._subscriptions: dict[str, Subscription] = {}
         self._lock = threading.Lock()
         self._closed = False
-        self._publisher = Publisher(
-            lambda: parameters_of(settings, f"{name} publish"), self._specs, settings.queue_type, settings.confirm_window
-        )
+        self._publisher = Publisher(lambda: parameters_of(settings, f"{name} publish"), self._specs, self._layout, settings.confirm_window)
         self._publishing = self._publisher.link
         self._consuming = Link("consume", lambda: parameters_of(settings, f"{name} consume"), self._up, self._down)
 
@@ -99,7 +98,7 @@ class _RabbitMQQueues:
         if found is None:
             with self._lock:
                 spec = self._specs.get(queue) or QueueSpec(name=queue, topology="none")
-                found = self._subscriptions.setdefault(queue, Subscription(spec, self._consuming, self._publisher, self._queue_type))
+                found = self._subscriptions.setdefault(queue, Subscription(spec, self._consuming, self._publisher))
         return found
 
     @property
@@ -114,17 +113,28 @@ class _RabbitMQQueues:
         return self._administrating.ask(_nothing)
 
     def _declare(self, spec: QueueSpec) -> Future[None]:
-        future = self._publishing.ask(topology.declare(spec, self._queue_type))
+        future: Future[None] = Future()
+        shards = self._layout.shards
 
-        def declared(future: Future[None]) -> None:
-            if not future.cancelled() and future.exception() is None:
+        def declared(_: None, error: BrokerError | None) -> None:
+            if error is None:
                 self._specs[spec.name] = spec
+            if error is None and shards and spec.topology != "none":
+                self._publishing.perform(topology.no_shards_beyond(spec.name, shards), looked)
+            else:
+                settle_future(future, None, error)
 
-        future.add_done_callback(declared)
+        def looked(_: None, error: BrokerError | None) -> None:
+            settle_future(future, None, None if error is None or error.code is ErrorCode.NOT_FOUND else error)
+
+        try:
+            self._publishing.call(lambda: self._publishing.perform(topology.declare(spec, self._layout), declared))
+        except BrokerError as error:
+            future.set_exception(error)
         return future
 
     def _send(self, queue: str, batch: Sequence[Message], timeout: float) -> Future[list[Answer]]:
-        return self._publisher.send([outgoing(queue, message) for message in batch], timeout)
+        return self._publisher.send([outgoing(queue, message, self._layout) for message in batch], timeout)
 
     def _receive(self, queue: str, most: int, wait: float) -> Future[list[Received]]:
         subscription = self._subscription(queue)
@@ -161,7 +171,7 @@ class _RabbitMQQueues:
         return future
 
     def _ready(self, queue: str) -> Future[int]:
-        return self._counted(queue, Subscription.count, administration.ready(queue))
+        return self._counted(queue, Subscription.count, administration.ready(queue, *self._layout.shards_of(queue)))
 
     def _dead(self, queue: str) -> Future[int]:
         return self._administrating.ask(administration.ready(topology.dead_queue(queue)))
@@ -169,7 +179,7 @@ class _RabbitMQQueues:
     def _purge(self, queue: str, dead: bool) -> Future[int]:
         if dead:
             return self._administrating.ask(administration.purge(topology.dead_queue(queue)))
-        return self._counted(queue, Subscription.purge, administration.purge(queue))
+        return self._counted(queue, Subscription.purge, administration.purge(queue, *self._layout.shards_of(queue)))
 
     def _counted(self, queue: str, ask: Callable[[Subscription, Future[int]], bool], otherwise: Procedure[int]) -> Future[int]:
         """Ask the queue's subscription, which knows what is on its way to us, or where there is none the broker."""
@@ -206,7 +216,7 @@ class _RabbitMQQueues:
         self._closed = True
         for subscription in self._subscriptions.values():
             if self._consuming.started:
-                self._consuming.call(subscription.interrupt)
+                self._consuming.call(subscription.end)
         return [self._publishing.close(), self._consuming.close()]
 
     def _abandon(self) -> None:

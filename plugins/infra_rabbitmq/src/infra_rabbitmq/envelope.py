@@ -86,6 +86,11 @@ def envelope(properties: BasicProperties, body: bytes, delivery: int = 0) -> Mes
     )
 
 
+def redeliveries(properties: BasicProperties) -> int:
+    """How often a quorum queue has delivered it before."""
+    return _number(cast("dict[str, Any]", properties.headers or {}).get("x-delivery-count"))
+
+
 def dead_letter(properties: BasicProperties, body: bytes) -> DeadLetter:
     """A message of a dead-letter queue, in which being looked at counts as being delivered."""
     found = cast("dict[str, Any]", properties.headers or {})

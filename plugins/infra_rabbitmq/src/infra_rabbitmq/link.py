@@ -282,6 +282,15 @@ class _Run:
         done(result, error)
 
 
+def settle_sum(future: Future[int], first: int) -> Callable[[int, BaseException | None], None]:
+    """What answers `future` with `first` and one more number, or with an error."""
+
+    def settle(second: int, error: BaseException | None) -> None:
+        settle_future(future, first + second, error)
+
+    return settle
+
+
 def settle_future(future: Future[T], result: T | None, error: BaseException | None) -> bool:
     """Answer `future`; False when nobody wants the answer any more."""
     if future.done() or not (future.running() or future.set_running_or_notify_cancel()):

@@ -18,6 +18,7 @@ from infra_rabbitmq import topology
 from infra_rabbitmq.envelope import properties
 from infra_rabbitmq.errors import BrokerError, refusal, translate
 from infra_rabbitmq.link import Link, settle_future
+from infra_rabbitmq.topology import Layout
 
 Answer = Receipt | SendFailure
 _PATIENCE: Final = 5.0  # seconds for declaring everything again after a loss
@@ -30,11 +31,13 @@ class Outgoing:
     """A message on its way.
 
     Args:
-        queue: The queue that it is for, or its dead-letter queue.
+        queue: The queue that it is for, one of its shards, or its dead-letter queue.
         id: Its id.
         properties: Its AMQP properties.
         body: Its body.
         due: When it may be delivered, as a time of `time.time`; None for at once.
+        ordered: Whether none of its batch to the same queue may overtake it.
+        refused: Why it is not sent at all.
     """
 
     queue: str
@@ -42,6 +45,8 @@ class Outgoing:
     properties: BasicProperties
     body: bytes
     due: float | None = None
+    ordered: bool = False
+    refused: BrokerError | None = None
     batch: _Batch | None = None
     place: int = 0
     returned: BrokerError | None = None
@@ -59,10 +64,17 @@ class _Batch:
         self.timer: object = None
 
 
-def outgoing(queue: str, message: Message) -> Outgoing:
+def outgoing(queue: str, message: Message, layout: Layout) -> Outgoing:
     """A message to publish."""
     due = None if message.deliver_at is None else message.deliver_at.timestamp()
-    return Outgoing(queue, message.id, properties(message), message.body, due)
+    found = Outgoing(layout.place(queue, message.key), message.id, properties(message), message.body, due)
+    if found.queue != queue:
+        found.ordered = True
+        if due is not None and due > time.time():
+            why = "a message with a key cannot be delayed: those behind it would overtake it"
+            found.refused = BrokerError(why, ErrorCode.UNSUPPORTED, remedy="publish it without delay, or without key")
+        found.due = None
+    return found
 
 
 class Publisher:
@@ -71,18 +83,18 @@ class Publisher:
     Args:
         parameters: Makes the connection's parameters.
         specs: The queues declared so far, by name.
-        queue_type: ``quorum`` or ``classic``.
+        layout: What is made for each queue.
         window: The most messages that wait for their confirmation.
     """
 
     def __init__(
-        self, parameters: Callable[[], pika.ConnectionParameters], specs: Mapping[str, QueueSpec], queue_type: str, window: int
+        self, parameters: Callable[[], pika.ConnectionParameters], specs: Mapping[str, QueueSpec], layout: Layout, window: int
     ) -> None:
         self.link = Link("publish", parameters, self._up, self._down)
         self.blocked: str | None = None  # why the broker reads nothing
         self.link.held_back = lambda: self.blocked is not None
         self._specs = specs
-        self._queue_type = queue_type
+        self.layout = layout
         self._window = window
         self._begun: Any = None  # the connection whose channel was asked for
         self._channel: Any = None  # only while it can be published on
@@ -123,6 +135,9 @@ class Publisher:
             batch = message.batch
             if batch is None or batch.answers[message.place] is not None:
                 continue  # it took too long
+            if message.refused is not None:
+                self._answer(message, SendFailure(PublishOutcome.REFUSED, message.refused))
+                continue
             exchange, key = "", message.queue
             if message.due is not None:
                 delay = message.due - time.time()
@@ -230,7 +245,7 @@ class Publisher:
             self._begin(connection)
             return
         # What cannot be declared now fails its own messages, as unroutable.
-        self.link.perform(topology.declare(specs[0], self._queue_type), lambda _, __: self._declare(connection, specs[1:]))
+        self.link.perform(topology.declare(specs[0], self.layout), lambda _, __: self._declare(connection, specs[1:]))
 
     def _begin(self, connection: Any) -> None:
         """Open the channel for publishing, once for each connection."""
@@ -267,11 +282,18 @@ class Publisher:
         """Nobody will ever say what became of the messages that were written."""
         self._channel = None
         unconfirmed, self._unconfirmed = self._unconfirmed, {}
+        self._hold_back([message for message in unconfirmed.values() if message.ordered], error)
         for message in unconfirmed.values():
             if message.returned is None:
                 self._answer(message, SendFailure(PublishOutcome.UNKNOWN, error))
             else:
                 self._answer(message, SendFailure(PublishOutcome.REFUSED, message.returned))
+
+    def _hold_back(self, open_: Sequence[Outgoing], error: BrokerError) -> None:
+        """Those behind `open_` must not be written before them: whoever sends them again sends all, in order."""
+        lines = {(message.batch, message.queue) for message in open_ if message.batch is not None}
+        for message in [one for one in self._waiting if (one.batch, one.queue) in lines] if lines else ():
+            self._answer(message, SendFailure(PublishOutcome.NOT_SENT, error))
 
     def _on_blocked(self, _connection: Any, frame: Any) -> None:
         self.blocked = f"the broker takes no messages for now: {frame.method.reason}"
@@ -300,6 +322,8 @@ class Publisher:
                     "the broker could not take the message, as when the queue is full or has no leader", ErrorCode.UNAVAILABLE
                 )
                 self._answer(message, SendFailure(PublishOutcome.UNKNOWN, error))
+                if message.ordered:
+                    self._hold_back([message], error)
         if self._waiting:
             self._pump()
 

@@ -24,6 +24,8 @@ class RabbitMQQueueSettings(QueueSettings):
         "path": "vhost",
     }
 
+    enabling: ClassVar[Mapping[str, str]] = {"ordering": "set `shards`, the same for all who use the queue"}
+
     host: str = Field("localhost", min_length=1, description="The broker's host.")
     port: int | None = Field(None, ge=1, le=65535, description="Its port; 5672, or 5671 with TLS, when not given.")
     username: str = Field("guest", description="The account.")
@@ -36,6 +38,13 @@ class RabbitMQQueueSettings(QueueSettings):
     heartbeat: int = Field(30, ge=0, le=65535, description="Seconds between heartbeats; two that are missing end the connection. 0: none.")
     queue_type: Literal["quorum", "classic"] = Field(
         "quorum", description="quorum: replicated where the broker is a cluster, and can delay; classic: neither."
+    )
+    shards: int = Field(
+        0,
+        ge=0,
+        le=256,
+        description="Queues beside the main one for messages with a key, which keep their order; 0: none, and no keys. "
+        "The same for all who use the queue.",
     )
     confirm_window: int = Field(1000, ge=1, description="The most published messages that wait for the broker's confirmation.")
 

@@ -9,12 +9,15 @@ from concurrent.futures import Future
 from typing import Any, Final
 
 from infra.errors import ErrorCode
-from infra.queue.model import Ack, Action, Dead, Extend, Message, QueueSpec, Receipt, Received, Retry, Settled, now
+from infra.queue.model import Ack, Action, Dead, Extend, Message, QueueSpec, Receipt, Received, Retry, Settled
 from infra_rabbitmq import topology
 from infra_rabbitmq.envelope import envelope, properties
 from infra_rabbitmq.errors import BrokerError, closed, translate
-from infra_rabbitmq.link import Link, settle_future
+from infra_rabbitmq.link import Link, settle_future, settle_sum
 from infra_rabbitmq.publisher import Answer, Outgoing, Publisher
+from infra_rabbitmq.settling import acknowledge, dead_copy, send_copies
+from infra_rabbitmq.shards import KeyedToken, Shards
+from infra_rabbitmq.waiting import Token, Waiter
 
 _LINGER: Final = 2.0  # seconds without a receive until the broker may give to others what was not asked for
 _SHORTEST_WAIT: Final = 0.1  # the way of a message from the broker
@@ -23,50 +26,25 @@ _LOOKS: Final = 40
 _SHRINK_AFTER: Final = 5.0  # seconds with a quarter of the credit in use
 _COUNTS: Final = 20  # how often to count again while deliveries come
 _MOST_CREDIT: Final = 65535
-_COPY_TIMEOUT: Final = 10.0
 _AGAIN: Final = 0.2  # seconds before subscribing again
 
 
-class Token:
-    """A delivery. It can be settled as long as the channel lives that it came on."""
-
-    __slots__ = ("epoch", "generation", "message", "settling", "tag")
-
-    def __init__(self, generation: int, epoch: int, tag: int, message: Message) -> None:
-        self.generation = generation  # of the channel
-        self.epoch = epoch  # of the consumer
-        self.tag = tag
-        self.message = message
-        self.settling = False
-
-
-class _Waiter:
-    __slots__ = ("deadline", "future", "looks", "most", "timer")
-
-    def __init__(self, most: int, deadline: float, future: Future[list[Received]]) -> None:
-        self.most = most
-        self.deadline = deadline
-        self.future = future
-        self.looks = 0
-        self.timer: object = None
-
-
 class Subscription:
-    """One queue's consumer. All but `held` is used in the link's thread only.
+    """One queue's consumer, and those of its shards. All but `held` is used in the link's thread only.
 
     Args:
         spec: The queue.
         link: The connection for consuming.
         publisher: Where copies go.
-        queue_type: ``quorum`` or ``classic``.
     """
 
-    def __init__(self, spec: QueueSpec, link: Link, publisher: Publisher, queue_type: str) -> None:
+    def __init__(self, spec: QueueSpec, link: Link, publisher: Publisher) -> None:
         self.spec = spec
         self._link = link
         self._publisher = publisher
-        self._queue_type = queue_type
-        self._classic = queue_type == "classic"
+        self._classic = publisher.layout.queue_type == "classic"
+        self._shards = Shards(spec.name, link, publisher, self._serve_soon, self._resubscribe)
+        self._keyed_first = 0
         self._channel: Any = None
         self._busy = False  # something that `_want` began is under way
         self._declared = False
@@ -79,7 +57,7 @@ class Subscription:
         self._epoch = 0
         self._outstanding: dict[int, Token] = {}  # by delivery tag, in order
         self._buffer: deque[Received] = deque()
-        self._waiters: deque[_Waiter] = deque()
+        self._waiters: deque[Waiter] = deque()
         self._serving = False
         self._last = 0.0
         self._lingering = False
@@ -87,14 +65,14 @@ class Subscription:
     @property
     def held(self) -> int:
         """Deliveries in the hands of receivers."""
-        return max(0, len(self._outstanding) - len(self._buffer))
+        return max(0, len(self._outstanding) - len(self._buffer)) + self._shards.in_hand
 
     # Receiving
 
     def receive(self, most: int, wait: float, future: Future[list[Received]]) -> None:
         """Answer `future` with up to `most` deliveries, or with none after `wait` seconds."""
         span = max(wait, _SHORTEST_WAIT)
-        waiter = _Waiter(most, time.monotonic() + span, future)
+        waiter = Waiter(most, time.monotonic() + span, future)
         self._waiters.append(waiter)
         self._serve()
         if waiter in self._waiters:
@@ -106,16 +84,28 @@ class Subscription:
         while self._waiters:
             self._answer(self._waiters.popleft(), [], None)
         self._pause()
+        self._shards.leave()
+
+    def end(self) -> None:
+        """The connection is about to be closed."""
+        self.interrupt()
+        self._shards.close()
 
     def give_back(self, received: Sequence[Received]) -> None:
         """Take back deliveries that reached nobody; the next receive gets them."""
-        mine = [one for one in received if isinstance(one.token, Token) and one.token.generation == self._generation]
-        self._buffer.extendleft(reversed(mine))
+        self._restore(received)
         self._last = time.monotonic()
         self._serve()
         self._linger()
 
-    def _answer(self, waiter: _Waiter, received: list[Received], error: BrokerError | None) -> bool:
+    def _restore(self, received: Sequence[Received]) -> None:
+        mine = [one for one in received if isinstance(one.token, Token) and one.token.generation == self._generation]
+        self._buffer.extendleft(reversed(mine))
+        for one in received:
+            if isinstance(one.token, KeyedToken):
+                self._shards.give_back(one.token)
+
+    def _answer(self, waiter: Waiter, received: list[Received], error: BrokerError | None) -> bool:
         if waiter.timer is not None:
             self._link.forget(waiter.timer)
             waiter.timer = None
@@ -124,19 +114,35 @@ class Subscription:
     def _serve(self) -> None:
         self._serving = False
         waiters, buffer = self._waiters, self._buffer
-        while waiters and buffer:
+        while waiters and (buffer or self._shards.ready):
             waiter = waiters.popleft()
             if waiter.future.cancelled():
                 self._answer(waiter, [], None)
                 continue
-            given = [buffer.popleft() for _ in range(min(waiter.most, len(buffer)))]
+            given = self._take_both(waiter.most) if self._shards.ready else self._take(waiter.most)
             if not self._answer(waiter, given, None):
-                buffer.extendleft(reversed(given))
+                self._restore(given)
         self._last = time.monotonic()
         if not waiters:
             self._linger()
 
-    def _expired(self, waiter: _Waiter) -> None:
+    def _take(self, most: int) -> list[Received]:
+        return [self._buffer.popleft() for _ in range(min(most, len(self._buffer)))]
+
+    def _take_both(self, most: int) -> list[Received]:
+        """Half with keys and half without, as far as there are both; an odd one by turns."""
+        self._keyed_first ^= 1
+        given = self._shards.take((most + self._keyed_first) // 2)
+        given += self._take(most - len(given))
+        return given + self._shards.take(most - len(given))
+
+    def _serve_soon(self) -> None:
+        """After whatever else has arrived with it."""
+        if self._waiters and not self._serving:
+            self._serving = True
+            self._link.later(0, self._serve)
+
+    def _expired(self, waiter: Waiter) -> None:
         """The wait is over. A queue that holds messages is given a moment: with no wait at all, they are still on their way."""
         waiter.timer = None
         if waiter not in self._waiters:
@@ -147,7 +153,9 @@ class Subscription:
             if not self._live:
                 self._link.doubt()
             self._drop(waiter, None)
-        elif not self._live or self._channel is None:  # among it the first connection, which a first receive asks for
+        elif (
+            not self._live or self._channel is None or not self._shards.live
+        ):  # among it the first connection, which a first receive asks for
             self._look_later(waiter)
         else:
             channel = self._channel
@@ -158,8 +166,14 @@ class Subscription:
                 channel.basic_qos(prefetch_count=self._credit, callback=_dropping(lambda: looked(ready)))
 
             def looked(ready: int) -> None:
-                if self._buffer:
+                if self._buffer or self._shards.ready:
                     self._serve()
+                if ready or waiter not in self._waiters:
+                    decide(ready, None)
+                else:
+                    self._shards.look(decide)
+
+            def decide(ready: int, _: object) -> None:
                 if waiter in self._waiters and ready:
                     self._look_later(waiter)
                 else:
@@ -172,13 +186,13 @@ class Subscription:
             waiter.timer = self._link.later(_PATIENCE * _LOOKS, unanswered)
             channel.queue_declare(self.spec.name, passive=True, callback=counted)
 
-    def _look_later(self, waiter: _Waiter) -> None:
+    def _look_later(self, waiter: Waiter) -> None:
         waiter.looks += 1
         if waiter.timer is not None:
             self._link.forget(waiter.timer)
         waiter.timer = self._link.later(_PATIENCE, lambda: self._expired(waiter))
 
-    def _drop(self, waiter: _Waiter, error: BrokerError | None) -> None:
+    def _drop(self, waiter: Waiter, error: BrokerError | None) -> None:
         if waiter in self._waiters:
             self._waiters.remove(waiter)
             self._answer(waiter, [], error)
@@ -194,8 +208,9 @@ class Subscription:
             return
         if not self._declared:
             self._busy = True
-            self._link.perform(topology.declare(self.spec, self._queue_type), self._on_declared)
+            self._link.perform(topology.declare(self.spec, self._publisher.layout), self._on_declared)
             return
+        self._shards.want()
         if self._channel is None:
             self._busy = True
             channel: Any = connection.channel(on_open_callback=self._on_channel)
@@ -250,22 +265,24 @@ class Subscription:
 
     def _linger(self) -> None:
         """End the consumer when nobody receives for a while."""
-        if (self._consumer is not None or self._buffer) and not self._lingering:
+        if (self._consumer is not None or self._buffer or self._shards.held_here) and not self._lingering:
             self._lingering = True
             self._link.later(_LINGER, self._lingered)
 
     def _lingered(self) -> None:
         self._lingering = False
-        if self._waiters or (self._consumer is None and not self._buffer):
+        if self._waiters:
             return
         left = self._last + _LINGER - time.monotonic()
         if left > 0:
             self._lingering = True
             self._link.later(left, self._lingered)
-        elif self._buffer or self._in_use < self._credit:
+            return
+        if self._buffer or (self._consumer is not None and self._in_use < self._credit):
             self._pause()
-        else:
-            self._linger()  # without credit it brings nothing
+        if not self.held:
+            self._shards.leave()  # but not beside slow handlers: going to and fro would count as deliveries
+        self._linger()  # a consumer without credit, which brings nothing
 
     def _pause(self, done: Callable[[], None] | None = None) -> None:
         self._unsubscribe(done)
@@ -321,6 +338,11 @@ class Subscription:
         self._outstanding.clear()
         self._buffer.clear()
 
+    def _resubscribe(self, missing: bool) -> None:
+        if missing:
+            self._declared = False
+        self._want()
+
     def up(self) -> None:
         """The connection is there."""
         self._busy = False
@@ -330,6 +352,7 @@ class Subscription:
         """The connection is lost; who waits goes on waiting, unless it has `ended` for good."""
         self._busy = False
         self._reset()
+        self._shards.down()
         while ended and self._waiters:
             self._answer(self._waiters.popleft(), [], closed())
 
@@ -350,9 +373,8 @@ class Subscription:
             return
         if len(self._buffer) >= waiters[0].most:
             self._serve()
-        elif not self._serving:  # after whatever else has arrived with it
-            self._serving = True
-            self._link.later(0, self._serve)
+        else:
+            self._serve_soon()
 
     # Settling
 
@@ -362,7 +384,11 @@ class Subscription:
         copies: list[tuple[Token, Action]] = []
         places: list[int] = []
         done: list[Token] = []
+        keyed: list[tuple[int, KeyedToken, Action]] = []
         for place, (token, action) in enumerate(batch):
+            if isinstance(token, KeyedToken):
+                keyed.append((place, token, action))
+                continue
             assert isinstance(token, Token)
             if token.generation != self._generation or token.tag not in self._outstanding or token.settling:
                 continue
@@ -377,27 +403,27 @@ class Subscription:
                 copies.append((token, action))
                 places.append(place)
         self._acknowledge(done)
-        if not copies:
-            settle_future(future, answers, None)
-            return
+        left = 1 + bool(copies) + bool(keyed)
+
+        def finished() -> None:
+            nonlocal left
+            left -= 1
+            if not left:
+                settle_future(future, answers, None)
 
         def copied(outcomes: list[Settled | BaseException]) -> None:
             for place, outcome in zip(places, outcomes, strict=True):
                 answers[place] = outcome
-            settle_future(future, answers, None)
+            finished()
 
-        self._copy(copies, copied)
+        if keyed:
+            self._shards.settle(keyed, answers, finished)
+        if copies:
+            self._copy(copies, copied)
+        finished()
 
     def _copy(self, settlements: list[tuple[Token, Action]], done: Callable[[list[Settled | BaseException]], None]) -> None:
         """Publish copies, and acknowledge the originals when the copies are confirmed: twice is possible, never is not."""
-        sending = self._publisher.send([self._copy_of(token.message, action) for token, action in settlements], _COPY_TIMEOUT)
-
-        def confirmed(future: Future[list[Answer]]) -> None:
-            answers = future.result()
-            try:
-                self._link.call(lambda: finish(answers))
-            except BrokerError:
-                finish(answers)
 
         def finish(answers: list[Answer]) -> None:
             copied = [token for (token, _), answer in zip(settlements, answers, strict=True) if isinstance(answer, Receipt)]
@@ -406,32 +432,20 @@ class Subscription:
             self._acknowledge([token for token in copied if token.generation == self._generation])
             done([Settled.DONE if isinstance(answer, Receipt) else answer.error for answer in answers])
 
-        sending.add_done_callback(confirmed)
+        send_copies(self._publisher, self._link, [self._copy_of(token.message, action) for token, action in settlements], finish)
 
     def _copy_of(self, message: Message, action: Action) -> Outgoing:
         name = self.spec.name
         if isinstance(action, Dead):
-            letter = properties(message, message.attempt, reason=action.reason, died_at=now())
-            return Outgoing(topology.dead_queue(name), message.id, letter, message.body)
+            return dead_copy(name, message, action.reason)
         assert isinstance(action, Retry)
         copy = properties(message, message.attempt if action.counted else max(0, message.attempt - 1))
         return Outgoing(name, message.id, copy, message.body, time.time() + action.delay if action.delay > 0 else None)
 
     def _acknowledge(self, tokens: list[Token]) -> None:
-        """Acknowledge: with one frame as far as nothing before is open, one by one beyond."""
         if not tokens or self._channel is None or not self._channel.is_open:
             return
-        done = {token.tag for token in tokens}
-        prefix: list[int] = []
-        for tag in self._outstanding:
-            if tag not in done:
-                break
-            prefix.append(tag)
-        if prefix:
-            self._channel.basic_ack(prefix[-1], multiple=len(prefix) > 1)
-            done.difference_update(prefix)
-        for tag in sorted(done):
-            self._channel.basic_ack(tag)
+        acknowledge(self._channel, self._outstanding, [token.tag for token in tokens])
         for token in tokens:
             self._forget(token)
 
@@ -455,7 +469,7 @@ class Subscription:
 
                 def arrived() -> None:
                     if len(self._buffer) == before or not tries:
-                        settle_future(future, ready + len(self._buffer), None)
+                        self._shards.count(settle_sum(future, ready + len(self._buffer)))
                     else:
                         ask(tries - 1)
 
@@ -474,7 +488,7 @@ class Subscription:
             return False
 
         def purged(frame: Any) -> None:
-            settle_future(future, int(frame.method.message_count), None)
+            self._shards.purge(settle_sum(future, int(frame.method.message_count)))
 
         self._pause(lambda: channel.queue_purge(self.spec.name, callback=purged))
         return True

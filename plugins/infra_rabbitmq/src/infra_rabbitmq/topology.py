@@ -4,12 +4,16 @@ For a queue ``jobs`` there are the exchange ``infra.dead`` and the queue ``jobs.
 and what a handler gives up too. The ladder serves all queues of a virtual host. A delayed message carries its delay as binary digits in
 the routing key; each rung holds it for its time when its digit is 1, and passes it on when it is 0. So every queue of the ladder has one
 time to live for all its messages, and none waits behind another's longer delay.
+
+Messages with a key are in shards, ``jobs.shard-0`` and so on, each of which the broker delivers to one consumer at a time.
 """
 
 from __future__ import annotations
 
 import math
+import zlib
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from typing import Any, Final
 
 from pika.channel import Channel
@@ -37,8 +41,52 @@ def dead_queue(queue: str) -> str:
     return f"{queue}.dead"
 
 
-def declare(spec: QueueSpec, queue_type: str) -> Callable[[Channel], Generator[Step, Any, None]]:
-    """Make sure of a queue, in the way that its specification says."""
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What is made for each queue.
+
+    Args:
+        queue_type: ``quorum`` or ``classic``.
+        shards: The number of shards.
+    """
+
+    queue_type: str
+    shards: int = 0
+
+    def shards_of(self, queue: str) -> list[str]:
+        """The names of the shards of `queue`."""
+        return [_shard(queue, number) for number in range(self.shards)]
+
+    def place(self, queue: str, key: str | None) -> str:
+        """Where a message with `key` goes: always the same shard as long as there are as many, in whatever process."""
+        if key is None or not self.shards:
+            return queue
+        return _shard(queue, zlib.crc32(key.encode("utf-8", "surrogatepass")) % self.shards)
+
+
+def _shard(queue: str, number: int) -> str:
+    return f"{queue}.shard-{number}"
+
+
+def no_shards_beyond(queue: str, shards: int) -> Callable[[Channel], Generator[Step, Any, None]]:
+    """Fails, as is right, with NOT_FOUND; what is in a shard that nobody consumes would wait for ever."""
+
+    def steps(channel: Channel) -> Generator[Step, Any, None]:
+        name = _shard(queue, shards)
+        yield lambda done: channel.queue_declare(name, passive=True, callback=done)
+        raise BrokerError(
+            f"there is a queue '{name}', which `shards = {shards}` would leave alone",
+            ErrorCode.CONFIGURATION,
+            settings=("shards",),
+            remedy="set `shards` as it was, or empty and delete the shards beyond",
+        )
+
+    return steps
+
+
+def declare(spec: QueueSpec, layout: Layout) -> Callable[[Channel], Generator[Step, Any, None]]:
+    """Make sure of a queue and its shards, in the way that its specification says."""
+    queue_type = layout.queue_type
 
     def steps(channel: Channel) -> Generator[Step, Any, None]:
         name = spec.name
@@ -48,7 +96,8 @@ def declare(spec: QueueSpec, queue_type: str) -> Callable[[Channel], Generator[S
         if spec.topology == "none":
             return
         if spec.topology == "check":
-            yield lambda done: channel.queue_declare(name, passive=True, callback=done)
+            for one in [name, *layout.shards_of(name)]:
+                yield lambda done, one=one: channel.queue_declare(one, passive=True, callback=done)
             return
         arguments: dict[str, Any] = {
             "x-queue-type": queue_type,
@@ -63,6 +112,11 @@ def declare(spec: QueueSpec, queue_type: str) -> Callable[[Channel], Generator[S
         yield lambda done: channel.queue_declare(dead_queue(name), durable=True, arguments=dead, callback=done)
         yield lambda done: channel.queue_bind(dead_queue(name), DEAD_EXCHANGE, name, callback=done)
         yield lambda done: channel.queue_declare(name, durable=True, arguments=arguments, callback=done)
+        ordered = arguments | {"x-single-active-consumer": True}
+        if queue_type == "quorum":
+            ordered["x-delivery-limit"] = _UNLIMITED  # what waits behind others comes again with them, untouched
+        for shard in layout.shards_of(name):
+            yield lambda done, shard=shard: channel.queue_declare(shard, durable=True, arguments=ordered, callback=done)
 
     return steps
 
