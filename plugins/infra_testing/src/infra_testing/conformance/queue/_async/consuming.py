@@ -331,7 +331,7 @@ class AsyncConsumingCases(AsyncQueueCases):
     async def test_closing_the_queue_ends_its_consumers(self, opened: Any) -> None:
         """18"""
         queue, other = await opened(), await opened()
-        await queue.publish_many([b"x"] * 50)
+        await queue.publish_many([b"x"] * 20)
         handled: list[str] = []
 
         async def handle(delivery: Any) -> None:
@@ -347,7 +347,7 @@ class AsyncConsumingCases(AsyncQueueCases):
         await eventually(lambda: len(handled) > 3)
         await queue.close()
         assert await jobs.stop(PATIENCE)
-        await at_rest(other, 50 - len(handled))
+        await at_rest(other, 20 - len(handled))
 
     async def test_a_kill_switch_pauses_while_everything_fails(self, opened: Any) -> None:
         queue = await opened()

@@ -322,7 +322,7 @@ class ConsumingCases(QueueCases):
     def test_closing_the_queue_ends_its_consumers(self, opened: Any) -> None:
         """18"""
         queue, other = opened(), opened()
-        queue.publish_many([b"x"] * 50)
+        queue.publish_many([b"x"] * 20)
         handled: list[str] = []
 
         def handle(delivery: Any) -> None:
@@ -338,7 +338,7 @@ class ConsumingCases(QueueCases):
         eventually(lambda: len(handled) > 3)
         queue.close()
         assert jobs.stop(PATIENCE)
-        at_rest(other, 50 - len(handled))
+        at_rest(other, 20 - len(handled))
 
     def test_a_kill_switch_pauses_while_everything_fails(self, opened: Any) -> None:
         queue = opened()
