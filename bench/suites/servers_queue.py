@@ -25,6 +25,7 @@ from infra_testing.services import RabbitMQServer
 BODY = b"b" * 1024
 PREFETCH = 100
 TIMEOUT = 30.0
+THREADS = "32 threads take turns under the interpreter's lock, each woken by its own confirm"
 ENVELOPE = "handing over to the I/O thread and back, twice a switch of threads, is the price of sharing one window among all callers"
 
 
@@ -102,7 +103,12 @@ def publishing(bench: Bench, queue: Any, ours: Any, channel: Any, kombu_connecti
     )
     for name in ("portable, 32 threads", "portable, asyncio, 32 tasks"):
         bench.at_least(
-            f"publish by 32 at once: {name}", name, 5, over="portable" if "asyncio" not in name else "portable, asyncio", case=one
+            f"publish by 32 at once: {name}",
+            name,
+            5,
+            over="portable" if "asyncio" not in name else "portable, asyncio",
+            case=one,
+            why=THREADS,
         )
 
 

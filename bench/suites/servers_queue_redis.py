@@ -20,6 +20,8 @@ from infra_testing.services import RedisServer
 
 BATCH = 100
 
+ALONE = "validation and the deadline of a lone publish; in batches they are shared"
+
 
 def measure(bench: Bench) -> None:
     """Publish one, publish many, consume."""
@@ -61,7 +63,7 @@ def publishing(bench: Bench, queue: Any, client: Any, peer: Any) -> None:
         Contender("kombu", bench.repeat(lambda: put(peer))),
         operations=200,
     )
-    bench.at_most(f"{one}: the core", "portable", 1.10, over="driver")
+    bench.at_most(f"{one}: the core", "portable", 1.10, over="driver", why=ALONE)
     case = f"publish {BATCH} at once, a message"
     bench.compare(
         case,
