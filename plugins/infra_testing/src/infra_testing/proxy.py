@@ -70,7 +70,6 @@ class FaultProxy:
         self._changed = asyncio.Event()
         self._links: set[_Link] = set()
         self._listener: socket.socket | None = None
-        self._accepting: asyncio.Task[None] | None = None
         self._orphaning = False
         self._accepted = 0
         self._bytes = dict.fromkeys(Direction, 0)
@@ -254,12 +253,11 @@ class FaultProxy:
         if self._listener is None:
             self._listener = socket.create_server(("127.0.0.1", self.port), backlog=512)
             self._listener.setblocking(False)
-            self._accepting = self._loop.create_task(self._accept(self._listener))
+            self._loop.add_reader(self._listener, self._accept, self._listener)
 
     def _close_listener(self) -> None:
         listener, self._listener = self._listener, None
-        if listener is not None and self._accepting is not None:
-            self._accepting.cancel()
+        if listener is not None:
             self._shut(listener, reset=False)
 
     def _drop(self, *, reset: bool) -> None:
@@ -287,15 +285,19 @@ class FaultProxy:
                 end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         end.close()
 
-    async def _accept(self, listener: socket.socket) -> None:
-        while True:
-            client, _ = await self._loop.sock_accept(listener)
-            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            link = _Link(client, None)
-            self._links.add(link)
-            self._accepted += 1
-            self._count()
-            link.tasks = [self._loop.create_task(self._swallow(link) if self._orphaning else self._connect(link))]
+    def _accept(self, listener: socket.socket) -> None:
+        """Take one client. Not by a task: what it had accepted in the moment of its cancellation would be lost, and left open."""
+        try:
+            client, _ = listener.accept()
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return
+        client.setblocking(False)
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        link = _Link(client, None)
+        self._links.add(link)
+        self._accepted += 1
+        self._count()
+        link.tasks = [self._loop.create_task(self._swallow(link) if self._orphaning else self._connect(link))]
 
     async def _connect(self, link: _Link) -> None:
         server = socket.socket()
