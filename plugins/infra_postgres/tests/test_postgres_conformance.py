@@ -66,6 +66,7 @@ class Control:
         if self.proxy is not None:
             self.proxy.close()
         self.server.close()
+        self.__init__()  # a process that runs cases of other modules in between may come back to this one
 
 
 CONTROL = Control()
