@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pymysql
 import pytest
@@ -14,43 +13,20 @@ from infra_testing.conformance.database import (
     DatabaseConformance,
     DatabaseHarness,
     ErrorCases,
+    ProxiedServer,
     SessionCases,
 )
 from infra_testing.conformance.database.tables import SuiteBase
-from infra_testing.proxy import FaultProxy
-from infra_testing.pytest_plugin import need_package, provide
+from infra_testing.pytest_plugin import need_package
 from infra_testing.services import MariaDBServer
 
 
-class Control:
-    """A server of this module's own, which its cases kill, and a proxy before it."""
-
-    def __init__(self) -> None:
-        # A killed process loses nothing that it gave to the kernel: only a power failure needs flushing.
-        self.server = MariaDBServer({"innodb-flush-log-at-trx-commit": "2", "innodb-flush-method": "nosync"})
-        self.proxy: FaultProxy | None = None
+class Control(ProxiedServer[MariaDBServer]):
+    def prepare(self, server: MariaDBServer) -> None:
+        server.database("suite")
 
     def settings(self) -> dict[str, object]:
-        if self.proxy is None:
-            provide(MariaDBServer, lambda _: self.server.start())
-            self.server.database("suite")
-            self.proxy = FaultProxy(self.server.port).start()
-        return {"host": "127.0.0.1", "port": self.proxy.port, "username": "root", "database": "suite", "connect_timeout": 30}
-
-    def kill(self) -> None:
-        self.server.kill()
-
-    def start(self) -> None:
-        self.server.start()
-
-    @contextmanager
-    def cut_at_commit(self) -> Iterator[None]:
-        assert self.proxy is not None
-        self.proxy.cut_answer_to(b"\x03COMMIT")  # as a command: a new session sets READ-COMMITTED
-        try:
-            yield
-        finally:
-            self.proxy.heal()
+        return {"host": "127.0.0.1", "port": self.port, "username": "root", "database": "suite", "connect_timeout": 30}
 
     def running(self) -> int:
         query = "SELECT COUNT(*) FROM information_schema.processlist WHERE db = 'suite' AND command = 'Query' AND id <> CONNECTION_ID()"
@@ -58,7 +34,6 @@ class Control:
 
     def emptied(self) -> bool:
         """Whether the database has all tables of the suite, which are empty now. Making them anew takes 0.3 s, twice a test."""
-        assert self.proxy is not None
         with (
             pymysql.connect(host="127.0.0.1", port=self.server.port, user="root", database="suite", autocommit=True) as connection,
             connection.cursor() as cursor,
@@ -74,14 +49,13 @@ class Control:
                 cursor.execute(f"DROP TABLE {name}")
             return False
 
-    def close(self) -> None:
-        if self.proxy is not None:
-            self.proxy.close()
-        self.server.close()
-        self.__init__()  # a process that runs cases of other modules in between may come back to this one
 
-
-CONTROL = Control()
+# A killed process loses nothing that it gave to the kernel: only a power failure needs flushing. The command's byte is part of what is
+# looked for: a new session sets READ-COMMITTED.
+CONTROL = Control(
+    lambda: MariaDBServer({"innodb-flush-log-at-trx-commit": "2", "innodb-flush-method": "nosync"}),
+    b"\x03COMMIT",
+)
 
 
 def harness(*drivers: str) -> DatabaseHarness:

@@ -16,6 +16,7 @@ from infra_testing.conformance.database._sync.repository import RepositoryCases 
 from infra_testing.conformance.database._sync.sessions import SessionCases as SessionCases
 from infra_testing.conformance.database.harness import DatabaseHarness as DatabaseHarness
 from infra_testing.conformance.database.harness import ServerControl as ServerControl
+from infra_testing.conformance.database.proxied import ProxiedServer as ProxiedServer
 
 
 class AsyncDatabaseConformance(
