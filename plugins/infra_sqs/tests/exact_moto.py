@@ -6,6 +6,8 @@
 - Two receives at once may get the same message.
 - Its long polls see only what is sent meanwhile, not what becomes visible, but once a second.
 - It counts all messages of a queue, reading the clock for each, whenever one is sent or received.
+- What is to be visible at once is visible once the clock has gone on: read twice within its resolution, it hides the first of a group,
+  and the second overtakes it. Each reading of the clock here is later than all before it.
 
 So that tests are quick, a poll of a second takes a tenth of one: SQS may end a poll early too, and who waits polls again.
 """
@@ -13,6 +15,7 @@ So that tests are quick, a poll of a second takes a tenth of one: SQS may end a 
 from __future__ import annotations
 
 import copy
+import math
 import sys
 import threading
 import time
@@ -26,6 +29,7 @@ from werkzeug.serving import run_simple
 
 PACE = 0.1
 changing = threading.RLock()
+latest = 0.0
 sent = {}  # (queue, deduplication id): (message, when)
 
 uncounted = [name for name in models.Queue.BASE_ATTRIBUTES if not name.startswith("Approximate")]
@@ -42,6 +46,14 @@ def uncounting():
             yield
         finally:
             models.Queue.BASE_ATTRIBUTES = everything
+
+
+def later():
+    """Now in milliseconds, and later than whatever was read before."""
+    global latest
+    with changing:
+        latest = max(time.time() * 1000, math.nextafter(latest, math.inf))
+        return latest
 
 
 def send_once(self, queue_name, message_body, *args, **kwargs):
@@ -115,7 +127,7 @@ send_message_batch = models.SQSBackend.send_message_batch
 models.SQSBackend.get_queue_attributes = counted
 models.SQSBackend.send_message_batch = send_batch
 models.camelcase_to_underscores = cache(models.camelcase_to_underscores)
-models.unix_time_millis = lambda: time.time() * 1000
+models.unix_time_millis = later
 change_visibility = models.SQSBackend.change_message_visibility
 models.SQSBackend.send_message = send_once
 models.SQSBackend.receive_message = receive
