@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from infra.kernel.settings import ProviderSettings, Seconds, Secret
 
@@ -23,6 +23,7 @@ class DatabaseSettings(ProviderSettings):
         "echo",
         "migrations",
         "cursor_key",
+        "session_class",
     }
 
     pool_size: int = Field(10, ge=1, description="Connections that are kept open.")
@@ -38,7 +39,17 @@ class DatabaseSettings(ProviderSettings):
     cursor_key: Secret | None = Field(
         None, description="Signs paging cursors; when not given a key derived from the connection's URL does."
     )
+    session_class: str | None = Field(
+        None,
+        description="The class of sessions, as `module:Class`: SQLModel's or another subclass of SQLAlchemy's Session or AsyncSession.",
+    )
     migrations: Literal["managed", "external"] = Field("managed", description="`external` databases are validated, never changed.")
+
+    @field_validator("session_class", mode="before")
+    @classmethod
+    def _named(cls, value: object) -> object:
+        """In code the class itself may be given."""
+        return f"{value.__module__}:{value.__qualname__}" if isinstance(value, type) else value
 
 
 class ServerDatabaseSettings(DatabaseSettings):

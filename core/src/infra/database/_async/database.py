@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from functools import cached_property
-from typing import Any, LiteralString, TypeVar
+from typing import Any, LiteralString, TypeVar, overload
 from uuid import UUID
 
 from sqlalchemy import Connection, Executable, MetaData, text
@@ -36,18 +36,19 @@ from infra.database.models import Base
 from infra.database.pooling import pool_stats
 from infra.database.results import BufferedResult, buffered
 from infra.database.schema import compare
-from infra.database.scopes import find
+from infra.database.scopes import class_named, find
 from infra.database.settings import DatabaseSettings
 from infra.database.units import forget
 from infra.database.units import witness as witness_row
 from infra.errors import ConfigurationError, DatabaseError, InfraError
 from infra.plugin import OpenContext
 from infra.resource import AsyncResource, Health, Status
-from infra.runtime.aio import sleep, within
+from infra.runtime.aio import continues, sleep, within
 from infra.runtime.deadline import Deadline
 from infra.runtime.identifiers import uuid7
 
 T = TypeVar("T")
+S = TypeVar("S")
 _RETRY = Retry()
 _LOOKS = 6
 
@@ -67,6 +68,8 @@ class AsyncDatabase(AsyncResource[AsyncEngines, DatabaseSettings]):
     def __init__(self, driver: DatabaseDriver, settings: DatabaseSettings, context: OpenContext, *, owned: bool = True) -> None:
         super().__init__(AsyncEngines(driver, settings, context), settings, context, owned=owned)
         self.engines = self.driver
+        #: The class of sessions that the settings name; None for SQLAlchemy's own.
+        self.session_class = class_named(settings.session_class, context.resource)
 
     @property
     def policy(self) -> DatabaseDriver:
@@ -86,18 +89,30 @@ class AsyncDatabase(AsyncResource[AsyncEngines, DatabaseSettings]):
         secret = given.reveal() if given is not None else self.driver.engine.url.render_as_string(hide_password=False)
         return hashlib.sha256(b"paging cursors of " + secret.encode()).digest()
 
+    @overload
     def session(
-        self, *, role: Role = "writer", autocommit: bool = False, independent: bool = False
-    ) -> AbstractAsyncContextManager[AsyncSession]:
+        self, *, role: Role = "writer", autocommit: bool = False, independent: bool = False, session_class: None = None
+    ) -> AbstractAsyncContextManager[AsyncSession]: ...
+
+    @overload
+    def session(
+        self, *, role: Role = "writer", autocommit: bool = False, independent: bool = False, session_class: type[S]
+    ) -> AbstractAsyncContextManager[S]: ...
+
+    def session(
+        self, *, role: Role = "writer", autocommit: bool = False, independent: bool = False, session_class: type[Any] | None = None
+    ) -> AbstractAsyncContextManager[Any]:
         """SQLAlchemy's own session; ``info["connection_id"]`` is the server's name of its connection, once it has begun.
 
         Within another session of the same database, in the same task, it joins that one: the owner commits or rolls back, once. An error
-        that leaves a joined session fails the whole transaction, unless a savepoint around it is rolled back.
+        that leaves a joined session fails the whole transaction, unless a savepoint around it is rolled back. What ``gather`` or
+        ``create_task`` starts has a session of its own. One user at a time: a second task, or any use after its end, gets an error.
 
         Args:
             role: ``reader`` works on a replica if there is one, and cannot write.
             autocommit: Every statement commits by itself, without a round trip for BEGIN and COMMIT; such a session never joins.
             independent: Open a new session with a transaction of its own, even within another one.
+            session_class: A subclass of SQLAlchemy's session, for this one; else that of the setting `session_class`.
 
         Raises:
             PoolTimeoutError: From the first statement, when no connection was free within `pool_timeout`.
@@ -106,8 +121,8 @@ class AsyncDatabase(AsyncResource[AsyncEngines, DatabaseSettings]):
         """
         engine = self.driver.by_kind[role, autocommit]
         if autocommit:
-            return AsyncAutocommitScope(self, engine)
-        return AsyncSessionScope(self, engine, role, joins=not independent)
+            return AsyncAutocommitScope(self, engine, session_class)
+        return AsyncSessionScope(self, engine, role, joins=not independent, session_class=session_class)
 
     async def run(
         self,
@@ -134,7 +149,7 @@ class AsyncDatabase(AsyncResource[AsyncEngines, DatabaseSettings]):
             DatabaseError: Whatever the last run raised.
         """
         self.check()
-        if not independent and (found := find(self, here())) is not None:
+        if not independent and (found := find(self, here(), continues)) is not None:
             return await work(found.session)
         attempt = 0
         while True:
@@ -174,7 +189,7 @@ class AsyncDatabase(AsyncResource[AsyncEngines, DatabaseSettings]):
         """
         statement = text(sql) if isinstance(sql, str) else sql
         self.check()
-        if (found := find(self, here())) is not None:
+        if (found := find(self, here(), continues)) is not None:
             return buffered(await found.session.execute(statement, params))
         several = params is not None and not isinstance(params, Mapping)  # all or none: a transaction
         engine = self.driver.by_kind[role, not several]

@@ -16,8 +16,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from infra.database.errors import DatabaseOperationError
 from infra.database.model import Role
-from infra.database.scopes import CoreSession, Running, enter, find, leave, running
-from infra.runtime.aio import shielded
+from infra.database.scopes import CoreSession, Running, enter, find, leave, running, with_one_user
+
+# sync-only: from infra.database.scopes import used_wrongly
+from infra.runtime.aio import Turns, continues, shielded
 
 if TYPE_CHECKING:
     from infra.database._async.database import AsyncDatabase
@@ -31,16 +33,21 @@ class AsyncSessionScope:
         engine: The engine of its kind.
         role: Where it works.
         joins: Whether it may join.
+        session_class: The host's own class of sessions; else that of the settings.
     """
 
-    __slots__ = ("_database", "_engine", "_joined", "_joins", "_role", "_running", "_session", "_token")
+    __slots__ = ("_class", "_database", "_engine", "_guest", "_joined", "_joins", "_role", "_running", "_session", "_token")
 
-    def __init__(self, database: AsyncDatabase, engine: AsyncEngine, role: Role, joins: bool) -> None:
+    def __init__(
+        self, database: AsyncDatabase, engine: AsyncEngine, role: Role, joins: bool, session_class: type[Any] | None = None
+    ) -> None:
         self._database = database
         self._engine = engine
         self._role: Role = role
         self._joins = joins
-        self._joined = False
+        self._class = session_class
+        self._joined: Running | None = None
+        self._guest = False
         self._session: AsyncSession | None = None
         self._running: Running | None = None
         self._token: Token[Running | None] | None = None
@@ -49,19 +56,10 @@ class AsyncSessionScope:
         database = self._database
         database.check()
         here = place()
-        if self._joins and (found := find(database, here)) is not None:
-            if found.role == "reader" and self._role == "writer":
-                raise DatabaseOperationError(
-                    "a writer cannot join a read-only session",
-                    resource=database.name,
-                    provider=database.provider,
-                    operation="session",
-                    remedy="open the outer session as a writer, or this one with independent=True",
-                )
-            self._joined = True
-            self._session = found.session
+        if self._joins and (found := find(database, here, continues)) is not None:
+            self._join(found, here)
             return found.session
-        session = self._session = new_session(database, self._engine)
+        session = self._session = new_session(database, self._engine, self._class)
         self._running = Running(database, session, self._role, here, running.get())
         self._token = enter(self._running)
         return session
@@ -70,30 +68,58 @@ class AsyncSessionScope:
         session = self._session
         if session is None:
             return
-        if self._joined:
-            if error is not None:
-                await self._fail(session, error)
+        if self._joined is not None:
+            try:
+                if error is not None:
+                    await self._fail(session, error)
+            finally:
+                if self._guest:
+                    self._joined.guest = None
             return
         if self._running is not None and self._token is not None:
             leave(self._running, self._token)
         if error is not None:
             # Also on cancellation: the connection must come back clean, or not at all.
-            await shielded(session.close)
+            await shielded(_end, session)
             return
         if session.in_transaction():
             try:
                 await session.commit()
             except PendingRollbackError as rolled_back:
-                await shielded(session.close)
+                await shielded(_end, session)
                 raise self._database.engines.translator.transaction_failed(rolled_back.__cause__ or rolled_back) from rolled_back
             except BaseException:
-                await shielded(session.close)
+                await shielded(_end, session)
                 raise
         # The commit has given the connection back: nothing here waits.
-        core_session(session).close()
+        core = core_session(session)
+        core.over = True
+        core.close()
+
+    def _join(self, found: Running, here: object) -> None:  # noqa: ARG002 - only threads look at it
+        database, session = self._database, found.session
+        refusal = None
+        if found.role == "reader" and self._role == "writer":
+            refusal = "a writer cannot join a read-only session", "open the outer session as a writer, or this one with independent=True"
+        elif self._class is not None and not isinstance(session, self._class):
+            refusal = (
+                f"a {self._class.__name__} cannot join a session of another class",
+                "open the outer session with that `session_class` too, or this one with independent=True",
+            )
+        if refusal is not None:
+            message, remedy = refusal
+            raise DatabaseOperationError(message, resource=database.name, provider=database.provider, operation="session", remedy=remedy)
+        # sync-only: if found.place is not here and found.guest is not here:
+        # sync-only:     if found.guest is not None:
+        # sync-only:         raise used_wrongly(session, "session", "another thread is using the session that this one would join")
+        # sync-only:     found.guest = here
+        # sync-only:     self._guest = True
+        self._joined = found
+        self._session = session
 
     async def _fail(self, session: AsyncSession, error: BaseException) -> None:
         # Half of a joined unit must not be committed by an owner that swallows its error.
+        await core_session(session).turns.settled()
         if session.in_transaction() and session.is_active:
             connection = await session.connection()
             # async-only: begin
@@ -108,18 +134,20 @@ class AsyncAutocommitScope:
     Args:
         database: Whose session.
         engine: An engine in autocommit mode.
+        session_class: The host's own class of sessions; else that of the settings.
     """
 
-    __slots__ = ("_database", "_engine", "_session")
+    __slots__ = ("_class", "_database", "_engine", "_session")
 
-    def __init__(self, database: AsyncDatabase, engine: AsyncEngine) -> None:
+    def __init__(self, database: AsyncDatabase, engine: AsyncEngine, session_class: type[Any] | None = None) -> None:
         self._database = database
         self._engine = engine
+        self._class = session_class
         self._session: AsyncSession | None = None
 
     async def __aenter__(self) -> AsyncSession:
         self._database.check()
-        session = self._session = new_session(self._database, self._engine)
+        session = self._session = new_session(self._database, self._engine, self._class)
         return session
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -130,18 +158,31 @@ class AsyncAutocommitScope:
             if error is None and not core_session(session)._is_clean():
                 await session.flush()
         finally:
-            await shielded(session.close)
+            await shielded(_end, session)
 
 
-def new_session(database: AsyncDatabase, engine: AsyncEngine) -> AsyncSession:
+async def _end(session: AsyncSession) -> None:
+    """Give the connection back, once what another task or thread does on it has ended."""
+    core = core_session(session)
+    core.over = True
+    await core.turns.settled()
+    await session.close()
+
+
+def new_session(database: AsyncDatabase, engine: AsyncEngine, session_class: type[Any] | None = None) -> AsyncSession:
     """A session on `engine` that nobody has begun."""
     info: dict[Any, Any] = {"connection_id": None, "database": database}
+    chosen = session_class or database.session_class
+    core = CoreSession if chosen is None else with_one_user(chosen)
+    options: dict[str, Any] = {"expire_on_commit": database.settings.expire_on_commit, "info": info, "close_resets_only": True}
     # async-only: begin
-    return AsyncSession(
-        engine, sync_session_class=CoreSession, expire_on_commit=database.settings.expire_on_commit, info=info, close_resets_only=True
-    )
+    make = chosen if chosen is not None and issubclass(chosen, AsyncSession) else AsyncSession
+    session = make(engine, sync_session_class=core, **options)
+    session.sync_session.turns = Turns()  # type: ignore[attr-defined]
     # async-only: end
-    # sync-only: return CoreSession(engine, expire_on_commit=database.settings.expire_on_commit, info=info, close_resets_only=True)
+    # sync-only: session = core(engine, **options)
+    # sync-only: session.turns = Turns()
+    return session
 
 
 def core_session(session: AsyncSession) -> Any:

@@ -9,6 +9,7 @@ from types import new_class
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
 from sqlalchemy import ColumnElement, CursorResult, delete, inspect, update
+from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import StaleDataError
 from sqlalchemy.orm.interfaces import ORMOption
@@ -19,6 +20,7 @@ from infra.database.repository import keyset, upserts
 from infra.database.repository.bulk import insert_rows
 from infra.database.repository.errors import InvalidFilterError, RowNotFoundError, StaleVersionError
 from infra.database.repository.filters import conditions, filtered
+from infra.database.repository.loading import ONE_STATEMENT_AT_A_TIME, unique
 from infra.database.repository.mapping import ModelMap, model_map
 from infra.database.repository.model import UNSET, Page
 
@@ -28,8 +30,8 @@ Model = TypeVar("Model")
 class Repository(Generic[Model]):
     """Reads and writes one model through a session that somebody else owns.
 
-    It flushes and never commits, and it never reads back what it wrote. ``Repository[Agent](session)`` serves as it is; add queries in
-    a subclass:
+    It flushes and never commits, and reads back only what the server made of a row (an `onupdate` expression, a computed column).
+    ``Repository[Agent](session)`` serves as it is; add queries in a subclass:
 
         class AgentRepository(Repository[Agent]):
             def get_by_type(self, kind: str) -> list[Agent]:
@@ -115,7 +117,7 @@ class Repository(Generic[Model]):
             statement = statement.offset(offset)
         if options:
             statement = statement.options(*options)
-        return cast("builtins.list[Model]", (self.session.scalars(statement)).all())
+        return cast("builtins.list[Model]", unique(self.session.scalars(statement)).all())
 
     def page(
         self,
@@ -144,7 +146,7 @@ class Repository(Generic[Model]):
             statement = statement.where(keyset.after(models, keys, cursors.read(after), dialect))
         if options:
             statement = statement.options(*options)
-        rows = (self.session.scalars(statement.limit(limit + 1))).all()
+        rows = unique(self.session.scalars(statement.limit(limit + 1))).all()
         if len(rows) <= limit:
             return Page(rows)
         rows = rows[:limit]
@@ -168,14 +170,32 @@ class Repository(Generic[Model]):
     ) -> Iterator[Model]:
         """All rows that match, one by one, `batch_size` of them in memory. It holds the session's connection until it ends.
 
-        Wrap it in ``contextlib.aclosing`` when the loop may be left early.
+        Wrap it in ``contextlib.aclosing`` when the loop may be left early. Eager loads that a running stream cannot do (a joined
+        collection, whose rows a server repeats; any on MySQL, which runs one statement at a time) make it read page after page instead:
+        under READ COMMITTED each is of its own moment.
         """
-        statement = keyset.in_order(self._map, sort, self._dialect(), "stream")
-        statement = filtered(statement, self._map, where, filters, "stream")
+        if batch_size < 1:
+            raise InvalidFilterError(f"a batch of {batch_size} rows", operation="stream", remedy="ask for one row at least")
+        models, dialect = self._map, self._dialect()
+        statement = filtered(keyset.in_order(models, sort, dialect, "stream"), models, where, filters, "stream")
         if options:
             statement = statement.options(*options)
-        statement = statement.execution_options(yield_per=batch_size)
-        result = self.session.scalars(statement)
+        result = None
+        if dialect not in ONE_STATEMENT_AT_A_TIME or not (options or models.eager):
+            statement = statement.execution_options(yield_per=batch_size)
+            try:
+                result = self.session.scalars(statement)
+            except InvalidRequestError as error:
+                if "uniquing" not in str(error):
+                    raise
+        if result is None:
+            page = self.page(batch_size, *where, sort=sort, options=options, **filters)
+            while True:
+                for row in page.items:
+                    yield row
+                if page.next is None:
+                    return
+                page = self.page(batch_size, *where, after=page.next, sort=sort, options=options, **filters)
         try:
             yield from result
         finally:
@@ -186,7 +206,10 @@ class Repository(Generic[Model]):
     def add(self, row: Model) -> Model:
         """Add a new row and flush; the same object, now persistent."""
         self.session.add(row)
+        added = list(self.session.new)  # with what it refers to
         self.session.flush()
+        for one in added:
+            self._complete(one)
         return row
 
     def add_many(self, rows: Iterable[Model | Mapping[str, Any]]) -> int:
@@ -240,6 +263,7 @@ class Repository(Generic[Model]):
             if value is not UNSET:
                 setattr(row, name, value)
         self._flush(row, "update")
+        self._complete(row)
         return row
 
     def upsert_many(
@@ -290,6 +314,8 @@ class Repository(Generic[Model]):
         else:
             self.session.delete(row)
         self._flush(row, "delete")
+        if self._map.soft_delete:
+            self._complete(row)
 
     def delete_where(self, *where: ColumnElement[bool], **filters: Any) -> int:
         """Delete all rows that match, or mark them on a model with `SoftDelete`, by one statement; how many there were.
@@ -329,6 +355,12 @@ class Repository(Generic[Model]):
             self.session.flush()
         except StaleDataError as error:
             raise self._stale(row, operation) from error
+
+    def _complete(self, row: object) -> None:
+        """Fetch what the server has made, such as an `onupdate` expression or a computed column: asyncio cannot do it on access."""
+        state: Any = inspect(row)
+        if state.expired_attributes and (names := state.expired_attributes.intersection(state.mapper.column_attrs.keys())):
+            self.session.refresh(row, sorted(names))
 
     def _expect(self, row: Model, version: int) -> None:
         name = self._map.version

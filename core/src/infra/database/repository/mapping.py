@@ -18,6 +18,8 @@ from infra.errors import nearest
 
 Model = TypeVar("Model")
 Lookup = Callable[[Any], ColumnElement[bool]]
+#: How SQLAlchemy calls relationships that are read when they are asked for, or not at all.
+_LAZY = frozenset({"select", True, "raise", "raise_on_sql", "noload", None, "dynamic", "write_only"})
 _INFO_KEY = "infra.repository"
 
 
@@ -37,6 +39,8 @@ class ModelMap(Generic[Model]):
             if descriptor.extension_type is HybridExtensionType.HYBRID_PROPERTY
         }
         self.relationships = frozenset(prop.key for prop in mapper.relationships)
+        #: Whether reading a row may read related ones too, by statements of their own or in its own.
+        self.eager = any(prop.lazy not in _LAZY for prop in mapper.relationships)
         #: What `update` may set.
         self.settable = frozenset(self.columns) | self.relationships | frozenset(self.filterable)
         self.primary_key: tuple[str, ...] = tuple(mapper.get_property_by_column(column).key for column in mapper.primary_key)

@@ -20,3 +20,5 @@ from infra.runtime.aio.locks import Semaphore as Semaphore
 from infra.runtime.aio.locks import wait_for as wait_for
 from infra.runtime.aio.pipe import Pipe as Pipe
 from infra.runtime.aio.scope import Scope as Scope
+from infra.runtime.aio.turns import Turns as Turns
+from infra.runtime.aio.turns import continues as continues

@@ -20,3 +20,5 @@ from infra.runtime.threads.locks import Semaphore as Semaphore
 from infra.runtime.threads.locks import wait_for as wait_for
 from infra.runtime.threads.pipe import Pipe as Pipe
 from infra.runtime.threads.scope import Scope as Scope
+from infra.runtime.threads.turns import Turns as Turns
+from infra.runtime.threads.turns import continues as continues

@@ -48,3 +48,11 @@ SLOW_STATEMENTS = {
     "mysql": "SELECT SLEEP(600)",
     "mariadb": "SELECT SLEEP(600)",
 }
+
+#: A statement that takes long enough for another one to be tried meanwhile, by SQLAlchemy's name of the dialect.
+SHORT_WAITS = {
+    "sqlite": "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300000) SELECT count(*) FROM n",
+    "postgresql": "SELECT pg_sleep(0.3)",
+    "mysql": "SELECT SLEEP(0.3)",
+    "mariadb": "SELECT SLEEP(0.3)",
+}

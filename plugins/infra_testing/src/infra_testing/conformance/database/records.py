@@ -7,7 +7,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, Index, LargeBinary, Numeric, String, Text
+from sqlalchemy import JSON, BigInteger, Computed, ForeignKey, Index, LargeBinary, Numeric, String, Text, func
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from infra.database import SoftDelete, Timestamps, UUIDPrimaryKey, Version
@@ -81,3 +81,24 @@ class Entry(SuiteBase):
     at: Mapped[datetime | None] = mapped_column(UTCDateTime())
     colour: Mapped[Colour] = mapped_column(default=Colour.RED)
     __table_args__ = (Index(None, "score", "id"),)
+
+
+class Shelf(SuiteBase):
+    """Loads its books with it, by a join."""
+
+    __tablename__ = "suite_shelf"
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    room: Mapped[str] = mapped_column(String(50), server_default="hall")
+    width: Mapped[int] = mapped_column(default=1)
+    double_width: Mapped[int] = mapped_column(Computed("width * 2", persisted=True))
+    changes: Mapped[int | None] = mapped_column(onupdate=func.abs(-2))
+    books: Mapped[list[Book]] = relationship(lazy="joined", order_by="Book.id")
+
+
+class Book(SuiteBase):
+    """Stands on a shelf."""
+
+    __tablename__ = "suite_book"
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    shelf_id: Mapped[int] = mapped_column(ForeignKey(Shelf.id))
+    language: Mapped[str] = mapped_column(String(10), server_default="en")
