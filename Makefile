@@ -1,7 +1,7 @@
 # make demo          set up and run the main job on embedded providers: no server, no key
 # make demo-servers  the same job on private servers, by settings alone; ARGS=--help names the choices
-# make test          set up and run the whole suite; says which servers it used
-# make services      install the servers that the tests use, where they are missing
+# make test          set up, with the servers where they can be installed, and run the whole suite; says which servers it used
+# make services      install the servers that the tests use; fails where one stays missing
 # make check         lint, types, generated code, layers
 # make bench         this project, the raw SDKs and the peers side by side, into bench/results
 # make sync          write the blocking twins of the asyncio modules
@@ -46,6 +46,7 @@ demo-servers: $(VENV)/.ready
 	@$(PYTHON) tools/demo_servers.py $(ARGS)
 
 test: $(VENV)/.ready
+	@$(PYTHON) tools/services.py --quietly
 	@$(PYTHON) -m pytest -n $(JOBS) --maxprocesses 4 --dist worksteal $(ARGS)
 
 bench: $(VENV)/.bench

@@ -1,9 +1,10 @@
 """Install the servers that the tests run against, where they are missing; where that cannot be done, say what to install.
 
-    python tools/services.py
+    python tools/services.py [--quietly]
 
 Debian's packages when we are root on Debian or a relative; the LLM server from npm into the ignored folder .services; and what Python
-packages are compiled against, with them, into the environment of the Python that runs this.
+packages are compiled against, with them, into the environment of the Python that runs this. `--quietly` does the same before a test run:
+it says nothing where nothing is missing, and what it cannot install is no failure, since the run's own table names it.
 """
 
 from __future__ import annotations
@@ -121,22 +122,28 @@ def compile_package(name: str) -> None:
         print(f"failed: {' '.join(error.cmd)}", flush=True)  # it has said why
 
 
-def main() -> None:
-    """Install what is missing, then print the table."""
+def main(quietly: bool) -> int:
+    """Install what is missing, then print the table; gives the exit code."""
+    before = [*missing(SERVERS), *(name for name in COMPILED if installed(name) is None)]
+    if quietly and not before:
+        return 0
     left: list[object] = list(install(SERVERS))
+    for name in COMPILED:
+        if installed(name) is None:
+            compile_package(name)
+        if installed(name) is None:
+            left.append(name)
+    if quietly:
+        return 0
     for kind in SERVERS:
         found = kind.available()
         print(f"  {kind.name:<11} {found.version or f'missing: {found.reason}; install {found.remedy}'}")
     for name in COMPILED:
-        if installed(name) is None:
-            compile_package(name)
-        found = installed(name)
-        if found is None:
-            left.append(name)
-        print(f"  {name:<11} {found or 'missing: install ' + ', '.join([*compilers(name), name])}")
+        print(f"  {name:<11} {installed(name) or 'missing: install ' + ', '.join([*compilers(name), name])}")
     if left:
-        raise SystemExit("install what is missing with this machine's package manager, then run `make services` again")
+        print("install what is missing with this machine's package manager, then run `make services` again", file=sys.stderr)
+    return 1 if left else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main("--quietly" in sys.argv[1:]))

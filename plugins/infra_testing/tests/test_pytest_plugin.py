@@ -68,7 +68,14 @@ def test_a_missing_server_skips_with_the_remedy(pytester: pytest.Pytester, monke
     pytester.makepyfile(USES_REDIS)
     result = run(pytester, "-rs")
     result.assert_outcomes(skipped=2)
-    result.stdout.fnmatch_lines(["redis *missing: no redis-server found; install redis-server", "SKIPPED*install redis-server*"])
+    result.stdout.fnmatch_lines(
+        [
+            "redis *missing: no redis-server found; install redis-server",
+            "not tested: redis (2 tests)",
+            "to test it, on Debian: sudo apt-get install redis-server",
+            "SKIPPED*install redis-server*",
+        ]
+    )
 
 
 def test_a_missing_server_fails_in_ci(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:

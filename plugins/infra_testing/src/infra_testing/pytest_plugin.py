@@ -67,7 +67,7 @@ def provide(kind: type[S], start: Callable[[type[S]], S]) -> S:
     try:
         return start(kind)
     except MissingServiceError as error:
-        _leave_out(kind.name, f"{error}; install {kind.remedy}")
+        _leave_out(kind.name, f"{error}; install {kind.remedy}", kind.remedy if kind.packaged else "")
 
 
 def need_package(module: str, remedy: str) -> None:
@@ -76,8 +76,8 @@ def need_package(module: str, remedy: str) -> None:
         _leave_out(module, f"not installed; {remedy}")
 
 
-def _leave_out(name: str, reason: str) -> NoReturn:
-    current_run().record(Use(name, reason, missing=True))
+def _leave_out(name: str, reason: str, package: str = "") -> NoReturn:
+    current_run().record(Use(name, reason, missing=True, package=package))
     outcome = pytest.fail if in_ci() else pytest.skip
     outcome(f"{name}: {reason}")
 
@@ -233,10 +233,23 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatu
             terminalreporter.line(f"{name:<10} missing: {starts[0].version}")
         else:
             terminalreporter.line(f"{name:<10} {starts[0].version:<10} {len(starts):>6} {sum(use.seconds for use in starts):>8.2f}")
+    _tell_untested(terminalreporter, [use for use in uses if use.missing])
     if exitstatus and config.pluginmanager.hasplugin("cacheprovider"):
         folder = config.cache.mkdir("server-logs") / run.folder.name
         if run.copy_logs(folder):
             terminalreporter.line(f"logs: {folder}")
+
+
+def _tell_untested(terminalreporter: pytest.TerminalReporter, missing: list[Use]) -> None:
+    """Which services were missed, by how many tests, and the command that brings them."""
+    if not missing:
+        return
+    skipped: list[str] = [str(report.longrepr) for report in terminalreporter.stats.get("skipped", ())]
+    counts = {name: sum(f"{name}: " in text for text in skipped) for name in sorted({use.name for use in missing})}
+    terminalreporter.line("not tested: " + ", ".join(f"{name} ({count} tests)" if count else name for name, count in counts.items()))
+    packages = sorted({use.package for use in missing if use.package})
+    if packages:
+        terminalreporter.line(f"to test it, on Debian: sudo apt-get install {' '.join(packages)}")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

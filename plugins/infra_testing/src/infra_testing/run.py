@@ -31,12 +31,14 @@ class Use:
         version: The server's own word for its version; why it could not be started when `missing`.
         seconds: From the start to the first answer.
         missing: Whether it is not installed.
+        package: Debian's package that brings what is missing; empty where none does.
     """
 
     name: str
     version: str
     seconds: float = 0.0
     missing: bool = False
+    package: str = ""
 
 
 class Run:
