@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+from uuid import UUID
 
 import pytest
 from pydantic import BaseModel, Field, ValidationError
@@ -154,6 +158,65 @@ def test_schemas_with_free_keys_are_sent_as_they_are() -> None:
     request = LLMRequest(model="m", messages=(Message.user("x"),), options=Options(), output=OutputFormat.of(Free))
     form = chat_body(request, OPTIONS, "max_tokens")["response_format"]["json_schema"]
     assert (form["strict"], form["schema"], form["name"]) == (False, Free.model_json_schema(), "Free")
+
+
+class Branch(BaseModel):
+    name: str
+    below: list[Annotated[Branch, Field(description="a child")]] = []
+
+
+class Pair(BaseModel):
+    pair: tuple[int, str]
+
+
+class Tags(BaseModel):
+    tags: set[str]
+
+
+class Anything(BaseModel):
+    value: Any
+
+
+class Long(BaseModel):
+    text: str = Field(min_length=3)
+
+
+class Exact(BaseModel):
+    price: Decimal  # its pattern looks ahead
+
+
+class Cat(BaseModel):
+    kind: Literal["cat"]
+    lives: int = Field(9, ge=1)
+
+
+class Dog(BaseModel):
+    kind: Literal["dog"]
+
+
+class Pet(BaseModel):
+    pet: Annotated[Cat | Dog, Field(discriminator="kind")]
+    day: date
+    id: UUID
+
+
+@pytest.mark.parametrize("model", [Branch, Pet, Cat])
+def test_what_strict_mode_takes_is_strict(model: type[BaseModel]) -> None:
+    made = strict_schema(model.model_json_schema())
+    assert made is not None
+    assert not {"default", "discriminator", "oneOf"} & set(re.findall(r'"(\w+)":', json.dumps(made)))
+
+
+@pytest.mark.parametrize("model", [Pair, Tags, Anything, Long, Exact])
+def test_what_strict_mode_does_not_take_is_sent_as_it_is(model: type[BaseModel]) -> None:
+    request = LLMRequest(model="m", messages=(Message.user("x"),), options=Options(), output=OutputFormat.of(model))
+    form = chat_body(request, OPTIONS, "max_tokens")["response_format"]["json_schema"]
+    assert (form["strict"], form["schema"]) == (False, model.model_json_schema())
+
+
+@pytest.mark.parametrize("schema", [{"type": "object", "properties": 3}, {"$ref": "#/nowhere"}, {"$ref": "#"}, {"allOf": [1, 2]}, {}])
+def test_a_schema_that_is_none_is_not_strict(schema: dict[str, Any]) -> None:
+    assert strict_schema(schema) is None
 
 
 def test_every_kind_of_part_has_its_place() -> None:

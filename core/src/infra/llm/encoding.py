@@ -35,15 +35,19 @@ def part_to_json(part: Part, binary: Binary = _base64) -> dict[str, Any]:
     if isinstance(part, Text):
         return {"type": "text", "text": part.text}
     if isinstance(part, ToolCall):
-        return {"type": "tool_call", "id": part.id, "name": part.name, "arguments": part.arguments}
+        return _detailed({"type": "tool_call", "id": part.id, "name": part.name, "arguments": part.arguments}, part)
     if isinstance(part, ToolResult):
         return {"type": "tool_result", "id": part.id, "content": part.content, "name": part.name, "is_error": part.is_error}
     if isinstance(part, Reasoning):
-        return {"type": "reasoning", "text": part.text, "signature": part.signature}
+        return _detailed({"type": "reasoning", "text": part.text, "signature": part.signature}, part)
     data = None if part.data is None else binary(part.data)
     if isinstance(part, Image):
         return {"type": "image", "data": data, "url": part.url, "media_type": part.media_type}
     return {"type": "file", "data": data, "url": part.url, "media_type": part.media_type, "name": part.name}
+
+
+def _detailed(value: dict[str, Any], part: ToolCall | Reasoning) -> dict[str, Any]:
+    return value if part.details is None else {**value, "details": dict(part.details)}
 
 
 _KINDS: Mapping[str, type[Part]] = {

@@ -81,11 +81,13 @@ class ToolCall:
         id: The provider's identifier of this call; the result refers to it.
         name: The tool's name.
         arguments: A JSON object as the model wrote it; empty text stands for no arguments.
+        details: What else the provider gave with it, such as a signature, to go back as it is with the next turn; None for nothing.
     """
 
     id: str
     name: str
     arguments: str = ""
+    details: Mapping[str, Any] | None = field(default=None, hash=False, repr=False)
 
     def decoded(self) -> dict[str, Any]:
         """The arguments as a dictionary.
@@ -95,7 +97,7 @@ class ToolCall:
         """
         try:
             values = json.loads(self.arguments or "{}")
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InvalidResponseError(f"the arguments of tool call {self.name} are not JSON: {error}") from None
         if not isinstance(values, dict):
             raise InvalidResponseError(f"the arguments of tool call {self.name} are not a JSON object")
@@ -119,10 +121,12 @@ class Reasoning:
     Args:
         text: The part that the provider shows; may be empty.
         signature: An opaque value to hand back in the next turn; None when the provider has none.
+        details: All that the provider gave with it, to go back as it is with the next turn; None for nothing.
     """
 
     text: str
     signature: str | None = None
+    details: Mapping[str, Any] | None = field(default=None, hash=False, repr=False)
 
 
 Part: TypeAlias = Text | Image | File | ToolCall | ToolResult | Reasoning

@@ -29,6 +29,7 @@ class Endpoint:
         key: The key or token; None when the server wants none.
         azure: Whether the model is part of the path.
         bearer: Whether the key goes into ``Authorization``, not into ``api-key``.
+        remedy: What to do about a key that cannot be sent.
     """
 
     row: Row
@@ -36,6 +37,7 @@ class Endpoint:
     key: Secret | None
     azure: bool = False
     bearer: bool = True
+    remedy: str | None = None
 
     @property
     def address(self) -> str:
@@ -51,14 +53,21 @@ class Endpoint:
         """The key as its source has it now.
 
         Raises:
-            AuthenticationError: Its source is gone.
+            AuthenticationError: Its source is gone, or holds what no header can carry.
         """
         if self.key is None:
             return None
         try:
-            return self.key.reveal()
+            key = self.key.reveal().strip()  # a file or a variable that was filled by a program often ends with a line end
         except SecretUnavailableError as error:
             raise AuthenticationError(f"the API key cannot be read: {error}", attempts=0) from None
+        if not key:
+            raise AuthenticationError("the API key is empty", attempts=0, remedy=self.remedy)
+        if not (key.isascii() and key.isprintable()):
+            raise AuthenticationError(
+                "the API key holds a line end or a character that no header can carry", attempts=0, remedy=self.remedy
+            )
+        return key
 
     def headers(self, sdk: SDK, key: str | None) -> dict[str, Any]:
         """The headers that carry `key`."""
@@ -75,14 +84,13 @@ def endpoint_of(settings: ProtocolSettings, context: OpenContext) -> Endpoint:
     """
     row = ROWS[context.provider]
     if isinstance(settings, AzureSettings):
-        url, setting = settings.endpoint.rstrip("/") + "/openai", "endpoint"
+        url, setting = settings.endpoint.strip().rstrip("/") + "/openai", "endpoint"
         key, bearer = settings.ad_token or settings.api_key, bool(settings.ad_token)
     else:
         given: str | None = getattr(settings, "base_url", None)
-        url, setting = (given or row.base_url or "").rstrip("/"), "base_url"
+        url, setting = (given or row.base_url or "").strip().rstrip("/"), "base_url"
         key, bearer = settings.api_key, True
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if not _is_address(url):
         raise ConfigurationError(
             f"`{setting}` is not an http or https address",
             resource=context.resource,
@@ -96,7 +104,25 @@ def endpoint_of(settings: ProtocolSettings, context: OpenContext) -> Endpoint:
                 "it has no API key", resource=context.resource, provider=context.provider, remedy=f"set `api_key`, or {name}"
             )
         key = None
-    return Endpoint(row, url, key, isinstance(settings, AzureSettings), bearer)
+    for name, value in settings.headers.items():
+        if not (name.isascii() and name.isprintable() and name and " " not in name and value.isascii() and value.isprintable()):
+            raise ConfigurationError(
+                f"`headers` has a name or a value that no header can carry: {name!r}",
+                resource=context.resource,
+                provider=context.provider,
+                remedy=f"correct {context.origins(('headers',)) or '`headers`'}: printable ASCII, on one line",
+            )
+    named = "ad_token" if isinstance(settings, AzureSettings) and settings.ad_token else "api_key"
+    remedy = f"correct {context.origins((named,)) or f'`{named}`'}"
+    return Endpoint(row, url, key, isinstance(settings, AzureSettings), bearer, remedy)
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and url.isprintable() and " " not in url
+    except ValueError:  # brackets or a port that are none
+        return False
 
 
 def identity_of(settings: ProtocolSettings, endpoint: Endpoint) -> dict[str, str]:
@@ -112,18 +138,19 @@ def identity_of(settings: ProtocolSettings, endpoint: Endpoint) -> dict[str, str
 
 def blocking_client(sdk: SDK, settings: ProtocolSettings, endpoint: Endpoint) -> Any:
     """A client for threads."""
-    key = endpoint.key
     kind = sdk.openai.AzureOpenAI if endpoint.azure else sdk.openai.OpenAI
     http = sdk.openai.DefaultHttpxClient(**_security(endpoint))
-    return _bare(kind(**_arguments(settings, endpoint, _NO_KEY if key is None else key.reveal), http_client=http), settings)
+    return _bare(
+        kind(**_arguments(settings, endpoint, _NO_KEY if endpoint.key is None else lambda: endpoint.reveal() or _NO_KEY), http_client=http),
+        settings,
+    )
 
 
 def asyncio_client(sdk: SDK, settings: ProtocolSettings, endpoint: Endpoint) -> Any:
     """A client for the running event loop."""
-    key = endpoint.key
 
     async def reveal() -> str:
-        return _NO_KEY if key is None else key.reveal()
+        return endpoint.reveal() or _NO_KEY
 
     kind = sdk.openai.AsyncAzureOpenAI if endpoint.azure else sdk.openai.AsyncOpenAI
     http = None

@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from infra.driver import Cause
 from infra.errors import ErrorCode
 from infra.llm.driver import SPEC_VERSION, CallContext, DriverInfo, EmbedRequest, LLMRequest
 from infra.llm.errors import Failure, code_of
-from infra.llm.events import StreamEvent
+from infra.llm.events import CONTENT, StreamEvent
 from infra.llm.model import Embeddings, LLMFeature, Response
 from infra.plugin import OpenContext
 from infra.runtime.deadline import Deadline
+from infra_openai.adapting import Adapting
 from infra_openai.clients import asyncio_client, blocking_client, endpoint_of, identity_of
-from infra_openai.failures import failure_of, reword
-from infra_openai.reading import StreamReader, embeddings_of, response_of
+from infra_openai.failures import AnswerError, failure_of, reword
+from infra_openai.reading import embeddings_of, response_of
 from infra_openai.requests import Requests
 from infra_openai.sdk import SDK, load_sdk
 from infra_openai.settings import ProtocolSettings
 from infra_openai.sse import EventDecoder
+from infra_openai.streaming import StreamReader
 from infra_openai.watch import Guard, Watch
 from infra_openai.wire import chat_body, embed_body
 
+T = TypeVar("T")
 _CHAT: Final = "/chat/completions"
 _EMBEDDINGS: Final = "/embeddings"
+_NO_LIST: Final = frozenset({400, 403, 404, 405, 410, 501})  # answers of a server that serves, but no list of models
 _LEFTOVER: Final = 0.1  # seconds for what follows a stream's end mark, so that the connection can be used again
 
 
@@ -45,8 +49,8 @@ class OpenAIBehaviour:
         self._sdk = sdk
         self._endpoint = endpoint_of(settings, context)
         row = self._endpoint.row
-        self._limit = settings.limit_name or row.limit_name
-        self._stream_usage = settings.stream_usage
+        encoding = None if settings.embed_encoding == "auto" else settings.embed_encoding
+        self._adapting = Adapting(settings.limit_name or row.limit_name, settings.stream_usage, encoding)
         self.features = frozenset[LLMFeature](row.features - set(settings.lacks))
         self.info = DriverInfo(
             provider=row.telemetry,
@@ -71,24 +75,51 @@ class OpenAIBehaviour:
         return Cause(str(error)) if isinstance(error, self._sdk.openai.APIConnectionError) else None
 
     def _body(self, request: LLMRequest) -> dict[str, Any]:
-        return chat_body(request, self.info.options, self._limit)
+        return chat_body(request, self.info.options, self._adapting.limit)
 
     def _stream_body(self, request: LLMRequest) -> dict[str, Any]:
         body = self._body(request)
         body["stream"] = True
-        if self._stream_usage:
+        if self._adapting.stream_usage:
             body.setdefault("stream_options", {"include_usage": True})
         return body
+
+    def _embed_body(self, request: EmbedRequest) -> dict[str, Any]:
+        return embed_body(request, self._adapting.encoding)
+
+    def _reader(self, request: LLMRequest) -> StreamReader:
+        return StreamReader(request.model, frozenset(tool.name for tool in request.options.tools or ()))
+
+    def _events(self, reader: StreamReader, decoder: EventDecoder, packet: bytes | None, key: str | None) -> Iterator[StreamEvent]:
+        """The events of a packet, or of the end of the connection."""
+        try:
+            for data in decoder.flush() if packet is None else decoder.feed(packet):
+                yield from reader.feed(data)
+            if packet is None and decoder.whole is not None:
+                yield from reader.body(bytes(decoder.whole))
+        except AnswerError as error:
+            error.mask(key)
+            raise
 
     def _options(self, key: str | None, timeout: Any) -> dict[str, Any]:
         return {"headers": self._endpoint.headers(self._sdk, key), "timeout": timeout, "follow_redirects": False}
 
     def _alive(self, error: Any) -> bool:
-        """Whether an error still shows a server that serves: keys may be barred from listing models."""
-        return isinstance(error, self._sdk.openai.PermissionDeniedError)
+        """Whether an error still shows a server that serves: compatible ones may have no list of models, and keys may be barred from it."""
+        return isinstance(error, self._sdk.openai.APIStatusError) and error.status_code in _NO_LIST
+
+    def _refuses_list_only(self, error: Any) -> bool:
+        """Whether the server's answer to a request without contents shows that it takes the key, and only keeps the list of models."""
+        return isinstance(error, self._sdk.openai.APIStatusError) and error.status_code in (400, 422)
 
     def _reword(self, error: Any, key: str | None) -> None:
         reword(error, self._sdk, self._endpoint.address, key)
+
+    def _again(self, error: Any, body: dict[str, Any]) -> tuple[dict[str, Any], str] | None:
+        """The request in other words, for a server that does not take one of its fields."""
+        if not isinstance(error, self._sdk.openai.APIStatusError):
+            return None
+        return self._adapting.again(body, error.status_code, error.response.content.decode("utf-8", "replace"))
 
 
 class OpenAIDriver(OpenAIBehaviour):
@@ -111,31 +142,44 @@ class OpenAIDriver(OpenAIBehaviour):
             self._client.get("/models", cast_to=self._sdk.http.Response, options=self._options(key, timeout))
         except self._sdk.openai.OpenAIError as error:
             self._reword(error, key)
-            if not self._alive(error):
+            if not self._alive(error) and not (isinstance(error, self._sdk.openai.AuthenticationError) and self._takes_key(key, timeout)):
                 raise
+
+    def _takes_key(self, key: str | None, timeout: float) -> bool:
+        """Whether a request without contents, which is never carried out, is refused for that and not for its key."""
+        path = self._endpoint.path(_CHAT, "none")
+        try:
+            self._client.post(path, cast_to=self._sdk.http.Response, body={}, options=self._options(key, timeout))
+        except self._sdk.openai.OpenAIError as error:
+            return self._refuses_list_only(error)
+        return True
 
     def generate(self, request: LLMRequest, context: CallContext) -> Response:
         """One answer."""
-        return response_of(self._whole(_CHAT, request.model, self._body(request), context), request.model)
+        return self._whole(_CHAT, request.model, self._body(request), context, lambda data: response_of(data, request.model))
 
     def embed(self, request: EmbedRequest, context: CallContext) -> Embeddings:
         """One vector for each text."""
-        return embeddings_of(self._whole(_EMBEDDINGS, request.model, embed_body(request), context), request)
+        return self._whole(_EMBEDDINGS, request.model, self._embed_body(request), context, lambda data: embeddings_of(data, request))
 
     def stream(self, request: LLMRequest, context: CallContext) -> Generator[StreamEvent]:
         """One answer in pieces."""
-        reader, decoder, total = StreamReader(request.model), EventDecoder(), Deadline(context.timeout)
+        reader, decoder, total = self._reader(request), EventDecoder(), Deadline(context.timeout)
         limit = context.first_event_timeout
-        with self._sent(_CHAT, request.model, self._stream_body(request), context, limit) as (response, guard):
+        with self._sent(_CHAT, request.model, self._stream_body(request), context, limit) as (response, guard, key):
             packets: Iterator[bytes] = response.iter_bytes()
-            waiting = Deadline(total.remaining(limit))
+            waiting = Deadline(total.remaining(limit))  # the first content may take so long, however lively its beginning
+            begun = False
             while not reader.done:
-                packet = self._next(packets, guard, waiting.remaining())
-                events = [event for data in (decoder.flush() if packet is None else decoder.feed(packet)) for event in reader.feed(data)]
-                yield from events
+                packet = self._next(packets, guard, waiting.remaining(), reader)
+                anything = False
+                for event in self._events(reader, decoder, packet, key):
+                    anything = True
+                    begun = begun or isinstance(event, CONTENT)
+                    yield event
                 if packet is None:
                     break
-                if events:
+                if begun and anything:
                     waiting = Deadline(total.remaining(context.idle_timeout))
             else:
                 self._drain(packets, guard)
@@ -146,46 +190,55 @@ class OpenAIDriver(OpenAIBehaviour):
         self._client.close()
         self._watch.close()
 
-    def _whole(self, operation: str, model: str, body: dict[str, Any], context: CallContext) -> bytes:
-        """The body of an answer."""
+    def _whole(self, operation: str, model: str, body: dict[str, Any], context: CallContext, read: Callable[[bytes], T]) -> T:
+        """What `read` makes of the body of an answer."""
         total = Deadline(context.timeout)
-        with self._sent(operation, model, body, context, None) as (response, guard):
+        with self._sent(operation, model, body, context, None) as (response, guard, key):
             guard.within(total.remaining())
             try:
-                return response.read()
+                data = response.read()
             except self._sdk.http.HTTPError:
                 if guard.passed:
                     raise TimeoutError from None
                 raise
             finally:
                 guard.rest()
+        try:
+            return read(data)
+        except AnswerError as error:
+            error.mask(key)
+            raise
 
     @contextmanager
     def _sent(
         self, operation: str, model: str, body: dict[str, Any], context: CallContext, first: float | None
-    ) -> Generator[tuple[Any, Guard]]:
-        """A response whose headers have come; its connection is freed at the end. The guard limits what the body takes."""
+    ) -> Generator[tuple[Any, Guard, str | None]]:
+        """A response whose headers have come, and the key; its connection is freed at the end. The guard limits what the body takes."""
         limits = [limit for limit in (context.timeout, first) if limit is not None]
         read = min(limits, default=None)
         reach = [limit for limit in (*limits, context.connect_timeout) if limit is not None]
         key = context.api_key or self._endpoint.reveal()
         connect = min(reach, default=None)
-        request = self._requests.make(
-            self._endpoint.path(operation, model),
-            self._endpoint.headers(self._sdk, key),
-            body,
-            {"connect": connect, "read": read, "write": read, "pool": read},
-        )
-        try:
-            response = self._send(request)
-        except self._sdk.openai.OpenAIError as error:
-            self._reword(error, key)
-            raise
+        path, headers = self._endpoint.path(operation, model), self._endpoint.headers(self._sdk, key)
+        refused: list[str] = []
+        while True:
+            request = self._requests.make(path, headers, body, {"connect": connect, "read": read, "write": read, "pool": read})
+            try:
+                response = self._send(request)
+                break
+            except self._sdk.openai.OpenAIError as error:
+                if (changed := self._again(error, body)) is None or changed[1] in refused or len(refused) > 2:
+                    self._reword(error, key)
+                    raise
+                body = changed[0]
+                refused.append(changed[1])
+        if refused:
+            self._adapting.learn(refused)
         guard = self._watch.guard(response)
         try:
             if guard.able:
                 request.extensions["timeout"]["read"] = None  # from here on the guard keeps the time
-            yield response, guard
+            yield response, guard, key
         finally:
             self._watch.release(guard)
             response.close()
@@ -199,17 +252,21 @@ class OpenAIDriver(OpenAIBehaviour):
         if not response.is_success:
             try:
                 response.read()
+            except self._sdk.http.HTTPError:
+                response._content = b""  # its status says enough
             finally:
                 response.close()
             raise self._requests.refused(response)
         return response
 
-    def _next(self, packets: Iterator[bytes], guard: Guard, seconds: float | None) -> bytes | None:
-        """The next packet; None at the end of the connection."""
+    def _next(self, packets: Iterator[bytes], guard: Guard, seconds: float | None, reader: StreamReader | None = None) -> bytes | None:
+        """The next packet; None at the end of the connection, also one that breaks off after the answer has ended."""
         guard.within(seconds)
         try:
             packet = next(packets, None)
         except self._sdk.http.HTTPError:
+            if reader is not None and reader.finished:
+                return None
             if guard.passed:
                 raise TimeoutError from None
             raise
@@ -246,30 +303,44 @@ class AsyncOpenAIDriver(OpenAIBehaviour):
             await self._client.get("/models", cast_to=self._sdk.http.Response, options=self._options(key, timeout))
         except self._sdk.openai.OpenAIError as error:
             self._reword(error, key)
-            if not self._alive(error):
+            if not self._alive(error) and not (
+                isinstance(error, self._sdk.openai.AuthenticationError) and await self._takes_key(key, timeout)
+            ):
                 raise
+
+    async def _takes_key(self, key: str | None, timeout: float) -> bool:
+        """Whether a request without contents, which is never carried out, is refused for that and not for its key."""
+        path = self._endpoint.path(_CHAT, "none")
+        try:
+            await self._client.post(path, cast_to=self._sdk.http.Response, body={}, options=self._options(key, timeout))
+        except self._sdk.openai.OpenAIError as error:
+            return self._refuses_list_only(error)
+        return True
 
     async def generate(self, request: LLMRequest, context: CallContext) -> Response:
         """One answer."""
-        response = await self._sent(_CHAT, request.model, self._body(request), context, stream=False)
-        return response_of(response.content, request.model)
+        return await self._whole(_CHAT, request.model, self._body(request), context, lambda data: response_of(data, request.model))
 
     async def embed(self, request: EmbedRequest, context: CallContext) -> Embeddings:
         """One vector for each text."""
-        response = await self._sent(_EMBEDDINGS, request.model, embed_body(request), context, stream=False)
-        return embeddings_of(response.content, request)
+        body = self._embed_body(request)
+        return await self._whole(_EMBEDDINGS, request.model, body, context, lambda data: embeddings_of(data, request))
 
     async def stream(self, request: LLMRequest, context: CallContext) -> AsyncGenerator[StreamEvent]:
         """One answer in pieces."""
-        reader, decoder = StreamReader(request.model), EventDecoder()
-        response = await self._sent(_CHAT, request.model, self._stream_body(request), context, stream=True)
+        reader, decoder = self._reader(request), EventDecoder()
+        response, key = await self._sent(_CHAT, request.model, self._stream_body(request), context, stream=True)
         packets: AsyncGenerator[bytes] = response.aiter_bytes()
         try:
             while not reader.done:
-                packet = await anext(packets, None)
-                for data in decoder.flush() if packet is None else decoder.feed(packet):
-                    for event in reader.feed(data):
-                        yield event
+                try:
+                    packet = await anext(packets, None)
+                except self._sdk.http.HTTPError:
+                    if not reader.finished:
+                        raise
+                    packet = None  # it breaks off after the answer has ended
+                for event in self._events(reader, decoder, packet, key):
+                    yield event
                 if packet is None:
                     break
             else:
@@ -285,19 +356,38 @@ class AsyncOpenAIDriver(OpenAIBehaviour):
         async with asyncio.timeout(timeout):
             await self._client.close()
 
-    async def _sent(self, operation: str, model: str, body: dict[str, Any], context: CallContext, *, stream: bool) -> Any:
-        key = context.api_key or self._endpoint.reveal()
-        request = self._requests.make(
-            self._endpoint.path(operation, model),
-            self._endpoint.headers(self._sdk, key),
-            body,
-            {"connect": context.connect_timeout, "read": None, "write": None, "pool": None},
-        )
+    async def _whole(self, operation: str, model: str, body: dict[str, Any], context: CallContext, read: Callable[[bytes], T]) -> T:
+        """What `read` makes of the body of an answer."""
+        response, key = await self._sent(operation, model, body, context, stream=False)
         try:
-            return await self._send(request, stream)
-        except self._sdk.openai.OpenAIError as error:
-            self._reword(error, key)
+            return read(response.content)
+        except AnswerError as error:
+            error.mask(key)
             raise
+
+    async def _sent(
+        self, operation: str, model: str, body: dict[str, Any], context: CallContext, *, stream: bool
+    ) -> tuple[Any, str | None]:
+        """The response, whole or open, and the key."""
+        key = context.api_key or self._endpoint.reveal()
+        path, headers = self._endpoint.path(operation, model), self._endpoint.headers(self._sdk, key)
+        refused: list[str] = []
+        while True:
+            request = self._requests.make(
+                path, headers, body, {"connect": context.connect_timeout, "read": None, "write": None, "pool": None}
+            )
+            try:
+                response = await self._send(request, stream)
+                break
+            except self._sdk.openai.OpenAIError as error:
+                if (changed := self._again(error, body)) is None or changed[1] in refused or len(refused) > 2:
+                    self._reword(error, key)
+                    raise
+                body = changed[0]
+                refused.append(changed[1])
+        if refused:
+            self._adapting.learn(refused)
+        return response, key
 
     async def _send(self, request: Any, stream: bool) -> Any:
         """The response to a request that was not refused: whole, or open."""
@@ -308,6 +398,8 @@ class AsyncOpenAIDriver(OpenAIBehaviour):
         if not response.is_success:
             try:
                 await response.aread()
+            except self._sdk.http.HTTPError:
+                response._content = b""  # its status says enough
             finally:
                 await response.aclose()
             raise self._requests.refused(response)

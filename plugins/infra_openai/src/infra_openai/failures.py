@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import math
+import re
 import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from infra.llm.errors import Failure
 from infra.resource.causes import plain_cause
 from infra_openai.sdk import SDK
+from infra_openai.telling import told_by, told_in
 
 _MASK: Final = "********"
 _SHORTEST_MASKED: Final = 4  # a shorter key stands in many a word
+_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+_AMOUNT: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_SPAN: Final = re.compile(rf"(?:{_AMOUNT.pattern})+")
 
 
 class AnswerError(Exception):
@@ -35,15 +41,13 @@ class AnswerError(Exception):
     @classmethod
     def told(cls, error: Any) -> AnswerError:
         """The server tells of a failure in place of an answer, under status 200."""
-        said: Mapping[str, Any] = cast("Mapping[str, Any]", error) if isinstance(error, Mapping) else {"message": str(error)}
-        code, kind = said.get("code"), said.get("type")
-        status = int(code) if isinstance(code, int | str) and str(code).isdigit() and 400 <= int(code) < 600 else None
-        failure = Failure(status=status, code=_text(code), type=_text(kind), connection=status is None)
-        return cls(f"the server failed while it answered: {said.get('message') or code or kind}", failure)
+        told = told_by(error)
+        failure = Failure(status=told.status, code=told.code, type=told.type, connection=told.status is None)
+        return cls(f"the server failed while it answered: {told.text or 'it does not say why'}", failure)
 
-
-def _text(value: object) -> str | None:
-    return None if value is None else str(value)
+    def mask(self, key: str | None) -> None:
+        """Take out the key, which a server may have echoed."""
+        self.args = (masked(str(self), key),)
 
 
 def failure_of(error: BaseException, sdk: SDK) -> Failure | None:
@@ -54,10 +58,11 @@ def failure_of(error: BaseException, sdk: SDK) -> Failure | None:
     if isinstance(error, openai.APIStatusError):
         status: Any = error
         headers = status.response.headers
+        told = told_in(status.response.content)
         return Failure(
             status=status.status_code,
-            code=status.code,
-            type=status.type,
+            code=told.code,
+            type=told.type,
             retry_after=retry_after(headers),
             request_id=status.request_id or headers.get("apim-request-id"),
         )
@@ -71,41 +76,61 @@ def failure_of(error: BaseException, sdk: SDK) -> Failure | None:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """The seconds that a server asks to wait; never below 0."""
-    try:
-        if (milliseconds := headers.get("retry-after-ms")) is not None:
-            return max(0.0, float(milliseconds) / 1000)
-    except ValueError:
-        pass
+    """The seconds that a server asks to wait; never below 0, None when it does not say or says no finite time."""
+    milliseconds = _finite(headers.get("retry-after-ms"))
+    if milliseconds is not None:
+        return milliseconds / 1000
     value = headers.get("retry-after")
-    if value is None:
-        return None
+    if (wait := _finite(value)) is not None:
+        return wait
+    if value is not None:
+        try:
+            return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+        except (ValueError, OverflowError):
+            pass
+    if headers.get("x-ratelimit-remaining-tokens") == "0":
+        return _span(headers.get("x-ratelimit-reset-tokens"))
+    if headers.get("x-ratelimit-remaining-requests") == "0":
+        return _span(headers.get("x-ratelimit-reset-requests"))
+    return None
+
+
+def _finite(value: str | None) -> float | None:
     try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
-    try:
-        return max(0.0, parsedate_to_datetime(value).timestamp() - time.time())
+        number = float(value) if value is not None else math.nan
     except ValueError:
         return None
+    return max(0.0, number) if math.isfinite(number) else None
+
+
+def _span(value: str | None) -> float | None:
+    """Seconds of a span such as ``6m0s``, ``1.2s``, ``20ms`` or ``7``."""
+    if value is None or _finite(value) is not None:
+        return _finite(value)
+    if _SPAN.fullmatch(value.strip()) is None:
+        return None
+    return sum(float(amount) * _UNITS[unit] for amount, unit in _AMOUNT.findall(value))
 
 
 def reword(error: Any, sdk: SDK, address: str, key: str | None) -> None:
     """Give an exception of the package one line that says what happened, without the key that a server may have echoed."""
     if isinstance(error, sdk.openai.APIStatusError):
-        body = error.body
-        told = cast("Mapping[str, Any]", body).get("message") if isinstance(body, Mapping) else None
-        line = f"status {error.status_code}: {told}" if isinstance(told, str) and told else f"status {error.status_code}"
+        told = told_in(error.response.content).text
+        line = f"status {error.status_code}: {told}" if told else f"status {error.status_code}"
     elif isinstance(error, sdk.openai.APITimeoutError) and _timed_out(error):
         line = f"{address} did not answer in time"
     elif isinstance(error, sdk.openai.APIConnectionError):
         line = f"cannot reach {address}: {_reason(error)}"
     else:
         line = str(error)
-    if key is not None and len(key) >= _SHORTEST_MASKED:
-        line = line.replace(key, _MASK)
+    line = masked(line, key)
     error.message = line
     error.args = (line,)
+
+
+def masked(text: str, key: str | None) -> str:
+    """`text` without the key."""
+    return text.replace(key, _MASK) if key is not None and len(key) >= _SHORTEST_MASKED else text
 
 
 def _causes(error: BaseException) -> list[BaseException]:

@@ -23,10 +23,16 @@ class ProtocolSettings(LLMSettings):
         default_factory=list[LLMFeature], description="Features that the server or model does not have, such as `json-schema`."
     )
     limit_name: Literal["max_completion_tokens", "max_tokens"] | None = Field(
-        None, description="By which name the server takes the token limit; else the provider's usual one."
+        None,
+        description="By which name the server takes the token limit; else the provider's usual one, and the other once that is refused.",
     )
-    stream_usage: bool = Field(True, description="Ask for the usage at the end of a stream; some servers refuse the question.")
+    stream_usage: bool = Field(
+        True, description="Ask for the usage at the end of a stream; not again once the server refuses the question."
+    )
     embed_batch: int = Field(2048, ge=1, le=2048, description="The most texts of one request for embeddings.")
+    embed_encoding: Literal["auto", "base64", "float"] = Field(
+        "auto", description="How vectors travel; `auto` asks for base64, which is shorter, until the server refuses that."
+    )
     transport: Literal["auto", "httpx", "aiohttp"] = Field(
         "auto", description="What asyncio hosts send with; `auto` takes aiohttp, which is faster, when it is installed."
     )

@@ -4,32 +4,73 @@ from __future__ import annotations
 
 from typing import Final
 
-DONE: Final = b"[DONE]"
+_BOM: Final = b"\xef\xbb\xbf"
+_FIELDS: Final = (b"data", b"event", b"id", b"retry", b":")
+
+
+class ErrorEvent(bytes):
+    """The data of an event that is named ``error``."""
 
 
 class EventDecoder:
-    """Cuts packets into the data of events. Works on bytes, so that a character cut in two by the network stays whole."""
+    """Cuts packets into the data of events. Works on bytes, so that a character cut in two by the network stays whole.
 
-    __slots__ = ("_data", "_rest")
+    Attributes:
+        whole: What came, when it is no stream of events but one body (a server that does not stream, a gateway's page); else None.
+    """
+
+    __slots__ = ("_data", "_failed", "_known", "_rest", "whole")
 
     def __init__(self) -> None:
         self._rest = b""
         self._data: list[bytes] = []
+        self._failed = False
+        self._known = False  # whether it is a stream of events
+        self.whole: bytearray | None = None
 
     def feed(self, packet: bytes) -> list[bytes]:
         """The data of the events that `packet` completes."""
+        if self.whole is not None:
+            self.whole += packet
+            return []
         lines = (self._rest + packet).split(b"\n")
         self._rest = lines.pop()
+        if not self._known and not self._look(lines):
+            return []
         found: list[bytes] = []
         for line in lines:
             line = line.rstrip(b"\r")
             if line.startswith(b"data:"):
-                self._data.append(line[5:].strip())
-            elif not line and self._data:
-                found.append(self._data[0] if len(self._data) == 1 else b"\n".join(self._data))
-                self._data.clear()
+                data = line[5:].strip()
+                # Servers that leave out the empty line: no JSON value goes on so after its end.
+                if self._data and self._data[-1].endswith(b"}") and data.startswith((b"{", b"[DONE]")):
+                    found.append(self._take())
+                self._data.append(data)
+            elif not line:
+                if self._data:
+                    found.append(self._take())
+                self._failed = False
+            elif line.startswith(b"event:"):
+                self._failed = line[6:].strip().lower() == b"error"
         return found
 
     def flush(self) -> list[bytes]:
         """The data of an event that the end of the connection completes."""
         return self.feed(b"\n\n")
+
+    def _take(self) -> bytes:
+        data = self._data[0] if len(self._data) == 1 else b"\n".join(self._data)
+        self._data.clear()
+        return ErrorEvent(data) if self._failed else data
+
+    def _look(self, lines: list[bytes]) -> bool:
+        """Tell by the first line that holds anything whether these are events."""
+        if lines and lines[0].startswith(_BOM):
+            lines[0] = lines[0][len(_BOM) :]
+        first = next((line.strip() for line in lines if line.strip()), None)
+        if first is None:
+            return False
+        self._known = first.startswith(_FIELDS)
+        if not self._known:
+            self.whole = bytearray(b"\n".join([*lines, self._rest]))
+        return self._known

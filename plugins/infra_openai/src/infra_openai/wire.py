@@ -8,8 +8,9 @@ from typing import Any
 
 from infra.llm.driver import EmbedRequest, LLMRequest
 from infra.llm.errors import InvalidRequestError
-from infra.llm.model import File, Image, Message, Part, Role, Text, ToolCall, ToolResult, text_of
+from infra.llm.model import File, Image, Message, Part, Reasoning, Role, Text, ToolCall, ToolResult, text_of
 from infra.llm.output import OutputFormat, OutputMode
+from infra_openai.contents import THOUGHTS
 from infra_openai.schema import strict_schema
 
 # Portable options that the protocol knows by the same name.
@@ -59,8 +60,8 @@ def chat_body(request: LLMRequest, options: frozenset[str], limit_name: str) -> 
     return body
 
 
-def embed_body(request: EmbedRequest) -> dict[str, Any]:
-    """The body of a request for vectors.
+def embed_body(request: EmbedRequest, encoding: str) -> dict[str, Any]:
+    """The body of a request for vectors, as ``base64`` or ``float``.
 
     Raises:
         InvalidRequestError: It names no model.
@@ -69,7 +70,7 @@ def embed_body(request: EmbedRequest) -> dict[str, Any]:
     body: dict[str, Any] = {
         "model": _named(request.model, "embedding_model"),
         "input": list(request.texts),
-        "encoding_format": "base64",
+        "encoding_format": encoding,
     }
     if request.dimensions is not None:
         body["dimensions"] = request.dimensions
@@ -98,7 +99,11 @@ def _word(name: str) -> str:
 
 
 def _messages(message: Message) -> Iterable[dict[str, Any]]:
-    """One message; several for the results of several tools. Reasoning has no place in the protocol and is left out."""
+    """One message; several for the results of several tools.
+
+    Reasoning has no place in the protocol: only what a server gave with it goes back to it. Its bare words go back within a tool's turn,
+    where some servers need them; elsewhere others refuse them.
+    """
     if message.role is Role.TOOL:
         for part in message.parts:
             if isinstance(part, ToolResult):
@@ -108,10 +113,11 @@ def _messages(message: Message) -> Iterable[dict[str, Any]]:
     if message.role is Role.ASSISTANT:
         calls = [part for part in message.parts if isinstance(part, ToolCall)]
         made["content"] = text_of(message.parts) or (None if calls else "")
+        for part in message.parts:
+            if isinstance(part, Reasoning) and part.details:
+                made.update((name, value) for name, value in part.details.items() if calls or name not in THOUGHTS)
         if calls:
-            made["tool_calls"] = [
-                {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments or "{}"}} for call in calls
-            ]
+            made["tool_calls"] = [_call(call) for call in calls]
     elif all(isinstance(part, Text) for part in message.parts):
         made["content"] = text_of(message.parts)
     else:
@@ -119,6 +125,13 @@ def _messages(message: Message) -> Iterable[dict[str, Any]]:
     if message.name is not None:
         made["name"] = message.name
     yield made
+
+
+def _call(call: ToolCall) -> dict[str, Any]:
+    """A call, with what the server gave with it."""
+    extra = dict(call.details or {})
+    function = {"name": call.name, "arguments": call.arguments or "{}", **extra.pop("function", {})}
+    return {"id": call.id, "type": "function", "function": function, **extra}
 
 
 def _part(part: Part) -> Mapping[str, Any]:
