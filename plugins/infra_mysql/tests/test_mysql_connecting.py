@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import subprocess
 from contextlib import ExitStack
 
 import pytest
@@ -15,7 +14,7 @@ from infra_mysql.settings import MySQLSettings
 from infra_testing.harness import Harness, Place
 from infra_testing.pytest_plugin import need_package, provide
 from infra_testing.services import MariaDBServer
-from infra_testing.services.programs import find_program
+from infra_testing.services.certificates import make_certificates
 
 DRIVERS = ["pymysql", "mysqlclient", "asyncmy", "aiomysql"]
 ASYNCIO = ["asyncmy", "aiomysql"]
@@ -85,11 +84,7 @@ class OtherServer(MariaDBServer):
 
     def prepare(self) -> None:
         super().prepare()
-        new = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
-        signed = ["-CA", "ca.crt", "-CAkey", "ca.key", "-addext", "subjectAltName=DNS:localhost"]
-        for name, further in (("ca", []), ("server", signed)):
-            command = [find_program("openssl"), *new, "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.crt", *further]
-            subprocess.run(command, cwd=self.root, check=True, capture_output=True)
+        make_certificates(self.root)
 
     def command(self) -> list[str]:
         return [*super().command(), f"--ssl-cert={self.root}/server.crt", f"--ssl-key={self.root}/server.key", "--sql-mode=ANSI_QUOTES"]

@@ -56,6 +56,7 @@ class MariaDBServer(Server):
         """The server in the foreground."""
         places = [f"--datadir={self.data}", f"--socket={self.root}/s.sock", f"--pid-file={self.root}/pid"]
         network = [f"--port={self.port}", "--bind-address=127.0.0.1", "--skip-name-resolve"]
+        network.append("--skip-ssl")  # newer servers speak TLS by themselves, and a proxy before them would see nothing
         options = [f"--{name}={value}" for name, value in self.options.items()]
         return [str(find_program("mariadbd", "mysqld")), "--no-defaults", *self._user(), *places, *network, "--skip-log-bin", *options]
 

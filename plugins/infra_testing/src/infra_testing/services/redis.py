@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Mapping
 
+from infra_testing.services.certificates import make_certificates
 from infra_testing.services.programs import find_program, version_of
 from infra_testing.services.server import Server
 from infra_testing.services.wire import exchange
@@ -51,12 +51,7 @@ class TLSRedisServer(RedisServer):
 
     def prepare(self) -> None:
         """Make the authority and the certificate."""
-        openssl = find_program("openssl")
-        new = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
-        signed = ["-CA", "ca.crt", "-CAkey", "ca.key", "-addext", "subjectAltName=DNS:localhost"]
-        for name, further in (("ca", []), ("server", signed)):
-            command = [openssl, *new, "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.crt", *further]
-            subprocess.run(command, cwd=self.root, check=True, capture_output=True)
+        make_certificates(self.root)
 
     def command(self) -> list[str]:
         """No port but the encrypted one."""
