@@ -71,7 +71,7 @@ def _source(session: Session, directory: Path | None) -> Source:
     if str(session.root) not in sys.path:
         sys.path.insert(0, str(session.root))
     kernel = session.kernel
-    models = [str(reference) for _, found in kernel.catalog.collect("infra_database_models") for reference in found or ()]
+    models = [reference for _, found in kernel.catalog.collect("infra_database_models", kind=str) for reference in found]
     packages = kernel.configuration.items("modules") or []
     return Source(directory=directory or session.root / "migrations", models=models, packages=packages)
 

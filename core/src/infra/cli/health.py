@@ -11,7 +11,7 @@ from infra.cli.complete import resources
 from infra.cli.output import duration, paint, table
 from infra.cli.session import OK, PROBLEM, Session, common
 from infra.errors import InfraError
-from infra.kernel.health import HealthReport, summarize
+from infra.kernel.health import HealthCheck, HealthReport, failed_check, summarize
 from infra.kernel.opening import no_answer
 from infra.resource.model import Health, Status
 
@@ -59,8 +59,8 @@ async def probe(services: AsyncInfra, names: list[str], timeout: float, extra: b
     checks = dict(zip(names, await asyncio.gather(*(_one(services, name, timeout) for name in names)), strict=True))
     required = {name for name in names if (settings := kernel.validated(name).settings) is None or settings.required}
     if extra:
-        for _, found in kernel.catalog.collect("infra_health_checks"):
-            for check in found or ():
+        for _, found in kernel.catalog.collect("infra_health_checks", kind=HealthCheck):
+            for check in found:
                 checks[check.name] = await _extra(check.check, check.timeout)
                 if check.required:
                     required.add(check.name)
@@ -93,6 +93,8 @@ async def _extra(check: object, timeout: float) -> Health:
     started = loop.time()
     try:
         found = await within(timeout, call, check)  # type: ignore[arg-type]
-    except Exception as error:
-        return Health(Status.DOWN, loop.time() - started, "INTERNAL", f"the check raised {type(error).__name__}")
-    return found if isinstance(found, Health) else Health(Status.DOWN, code="INTERNAL", message="the check returned no Health")
+    except TimeoutError:
+        return Health(Status.DOWN, loop.time() - started, "TIMEOUT", f"the check took longer than {timeout:g} s")
+    except (Exception, SystemExit) as error:
+        return failed_check(error)
+    return found if isinstance(found, Health) else failed_check(found)

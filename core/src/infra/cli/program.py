@@ -85,12 +85,12 @@ def _plugin_commands(ctx: click.Context) -> dict[str, tuple[str, str]]:
     """Commands of plugins: name -> reference and the plugin's title. A reference is ``module:attribute`` or ``name=module:attribute``."""
     found: dict[str, tuple[str, str]] = {}
     try:
-        collected = ctx.ensure_object(Session).kernel.catalog.collect("infra_commands")
+        collected = ctx.ensure_object(Session).kernel.catalog.collect("infra_commands", kind=str)
     except InfraError:
         return found  # a broken configuration must not hide the commands that help with it
     for plugin, references in collected:
-        for reference in references or ():
-            name, _, target = str(reference).rpartition("=")
+        for reference in references:
+            name, _, target = reference.rpartition("=")
             name = name or target.rpartition(":")[2].replace("_", "-")
             if name not in COMMANDS:
                 found.setdefault(name, (target, plugin.title))
@@ -101,7 +101,9 @@ def _load(name: str, reference: str, title: str) -> click.Command:
     module, _, attribute = reference.partition(":")
     try:
         command = getattr(import_module(module), attribute)
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         raise InfraError(
             f"the command {name} of {title} could not be loaded: {type(error).__name__}: {error}",
             remedy="run `infra doctor`, or tell its author",

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, cast, get_args, get_origin
 
 from infra.errors import ConfigurationError
-from infra.kernel.discovery import FoundProvider, describe
+from infra.kernel.discovery import FoundProvider
 from infra.kernel.opening import load
+from infra.kernel.shapes import describe
 from infra.kernel.validation import mentions_secret
 
 if TYPE_CHECKING:

@@ -338,7 +338,10 @@ class _Resolution:
                     config.chosen(provider, f"named by {value.origin}")
                 return
         embedded = self.catalog.embedded(config.capability)
-        if embedded is None:
+        trouble = self.catalog.troubles("local") if embedded is None else None
+        if trouble is not None:
+            config.problem(f"no provider is configured and no embedded one is available: {trouble[0]}", remedy=trouble[1])
+        elif embedded is None:
             config.problem(
                 "no provider is configured and no embedded one is installed", remedy=f"{self._how()}, or pip install infra-local"
             )
@@ -379,12 +382,21 @@ class _Resolution:
 
     def _unknown_scheme(self, scheme: str, origin: Origin) -> None:
         package = package_for_scheme(self.config.capability, scheme)
+        trouble = self.catalog.troubles(package.removeprefix("infra-") if package else scheme)
+        if trouble is not None:
+            message = f"no installed plugin serves {self.config.capability} URLs of scheme {scheme}: {trouble[0]}"
+            self.config.problem(message, origin, trouble[1])
+            return
         remedy = f"pip install {package}" if package else f"known schemes: {', '.join(self._schemes()) or 'none'}"
         self.config.problem(f"no installed plugin serves {self.config.capability} URLs of scheme {scheme}", origin, remedy)
 
     def _unknown_provider(self, name: str, origin: Origin) -> None:
         names = [found.name for found in self.catalog.of(self.config.capability)]
         package = next((known[2] for known in KNOWN_PROVIDERS if known[:2] == (self.config.capability, name)), None)
+        trouble = self.catalog.troubles(package.removeprefix("infra-") if package else name)
+        if trouble is not None and nearest(name, names) is None:
+            self.config.problem(f"no installed plugin offers its provider: {trouble[0]}", origin, trouble[1])
+            return
         near = nearest(name, names)
         remedy = f"did you mean {near}?" if near else f"installed: {', '.join(names) or 'none'}"
         remedy = f"pip install {package}" if package else remedy

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from infra.errors import ConfigurationError, nearest
 from infra.kernel.capabilities import KNOWN_PROVIDERS
 from infra.kernel.configuration import Configuration, ResourceConfig, as_list, configure, is_true
-from infra.kernel.discovery import Catalog, Outcome, ProviderState, discover
+from infra.kernel.discovery import Catalog, ProviderState, discover, exists
 from infra.kernel.layers import arguments_layer, lookup, read_layers
 from infra.kernel.problems import Problem, failure
 from infra.kernel.secrets import Redactor
@@ -139,7 +139,12 @@ class Kernel:
         self.capability(capability)
         near = nearest(name, {one.name for one in self.configuration.resources.values() if one.capability == capability})
         hint = f"; did you mean {capability}.{near}?" if near else ""
-        package = next(known[2] for known in KNOWN_PROVIDERS if known[0] == capability) if not self.catalog.of(capability) else None
+        package = None
+        if not self.catalog.of(capability):
+            package = next((known[2] for known in KNOWN_PROVIDERS if known[0] == capability), "a plugin")
+        trouble = self.catalog.troubles(package.removeprefix("infra-")) if package is not None else None
+        if trouble is not None:
+            raise ConfigurationError(f"no installed plugin serves {capability}: {trouble[0]}", resource=full_name, remedy=trouble[1])
         if package is not None:
             raise ConfigurationError(
                 f"no installed plugin serves {capability}", resource=full_name, remedy=f"pip install {package}, or another plugin for it"
@@ -161,7 +166,7 @@ class Kernel:
         known = self._validated.get(full_name)
         if known is not None:
             return known
-        from infra.kernel.opening import load
+        from infra.kernel.opening import load_settings
         from infra.kernel.validation import Validated
 
         config = self.resource(full_name)
@@ -173,10 +178,9 @@ class Kernel:
                 result = Validated(None, {}, problems=[missing])
             else:
                 try:
-                    model = load(config.provider.descriptor.settings)
-                except (Exception, SystemExit) as error:
-                    problem = Problem(full_name, f"importing the settings of {config.provider.plugin.title} raised {type(error).__name__}")
-                    result = Validated(None, {}, problems=[problem])
+                    model = load_settings(config.provider)
+                except ConfigurationError as error:
+                    result = Validated(None, {}, problems=[Problem(full_name, error.message, None, error.remedy)])
                 else:
                     result = self.validator.resource(config, model)
         self._validated[full_name] = result
@@ -290,37 +294,39 @@ class Kernel:
         Raises:
             ConfigurationError: The settings are not valid.
         """
-        from infra.kernel.opening import load
+        from infra.kernel.opening import load_settings
 
         capability, _, name = full_name.partition(".")
         configuration = configure([arguments_layer({capability: {name: dict(settings)}})], self.catalog, (), self.is_production)
         config = configuration.resources[full_name]
         if config.problems or config.provider is None:
             raise failure(config.problems)
-        validated = self.validator.resource(config, load(config.provider.descriptor.settings))
+        validated = self.validator.resource(config, load_settings(config.provider))
         if validated.settings is None:
             raise failure(validated.problems)
         return config, validated.settings
 
     def diagnose(self, error: BaseException, resource: str) -> Diagnosis | None:
         """What a plugin knows about a failure."""
-        return cast("Diagnosis | None", self.catalog.first("infra_analyze_failure", error, resource))
+        from infra.kernel.context import Diagnosis
+
+        return cast("Diagnosis | None", self.catalog.first("infra_analyze_failure", error, resource, kind=Diagnosis))
 
     def _resolve_secret(self, reference: str) -> str | None:
-        found = self.catalog.first("infra_resolve_secret", reference)
-        return None if found is None else str(found)
+        return cast("str | None", self.catalog.first("infra_resolve_secret", reference, kind=str))
 
     def _with_plugin_sources(self, layers: list[Any]) -> list[Any]:
         from infra.kernel.layers import Layer, Origin, Value, flatten
 
         found: list[Layer] = []
         for plugin, sources in self.catalog.collect("infra_config_sources", {"root": self.root, "environment": self.environment}):
-            for source in sources or ():
+            for source in sources:
                 try:
                     leaves = {key: Value(content, Origin(source.name, ".".join(key))) for key, content in flatten(source.read())}
-                except Exception as error:
-                    message = f"its settings source raised {type(error).__name__}"
-                    plugin.outcomes.append(Outcome("collect", False, "hook_failed", message))
+                except KeyboardInterrupt:
+                    raise
+                except BaseException as error:  # its text may hold a value
+                    plugin.note("hook_failed", f"its settings source {source.name} raised {type(error).__name__}")
                     continue
                 found.append(Layer(source.name, leaves))
         if not found:
@@ -329,10 +335,8 @@ class Kernel:
         return [*layers[:place], *found, *layers[place:]]
 
     def _missing_extra(self, config: ResourceConfig) -> Problem | None:
-        from importlib.util import find_spec
-
         capability = self.catalog.capabilities[config.capability]
-        missing = [module for module in capability.modules if find_spec(module) is None]
+        missing = [module for module in capability.modules if not exists(module)]
         if not missing:
             return None
         return Problem(

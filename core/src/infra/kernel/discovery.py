@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
 from typing import Any, Final
 
-from pluggy import PluginManager, PluginValidationError
+from pluggy import HookImpl, PluginManager, PluginValidationError
 
 from infra.errors import nearest
 from infra.kernel import hookspecs
 from infra.kernel.capabilities import CAPABILITIES
 from infra.kernel.entry_points import Point, find_points
+from infra.kernel.shapes import ShapeError, checked_provider, describe, items_of, wrong_capability, wrong_item
 from infra.plugin import DRIVER_API, OLDEST_DRIVER_API, Capability, Provider
 
 GROUP: Final = "infra.plugins"
-_NAME = re.compile(r"[a-z][a-z0-9_]*")
+_AUTHOR: Final = "report it to its author"
+#: What passes a plugin's isolation: the person at the keyboard.
+_PASSES: Final = (KeyboardInterrupt,)
 
 
 class ProviderState(StrEnum):
@@ -64,6 +68,17 @@ class Plugin:
         """Record why this plugin is out."""
         self.state = state
         self.outcomes.append(Outcome(stage, False, str(state), message, remedy))
+
+    def note(self, code: str, message: str, remedy: str | None = _AUTHOR, stage: str = "collect") -> None:
+        """Record what is wrong with it, once; the rest of it goes on."""
+        outcome = Outcome(stage, False, code, message, remedy)
+        if outcome not in self.outcomes:
+            self.outcomes.append(outcome)
+
+    @property
+    def reason(self) -> str:
+        """What is wrong with it, in one line; empty when nothing is."""
+        return "; ".join(outcome.message for outcome in self.outcomes if not outcome.ok)
 
     @property
     def title(self) -> str:
@@ -114,6 +129,7 @@ class Catalog:
         self._manager = PluginManager("infra")
         self._manager.add_hookspecs(hookspecs)
         self._by_name: dict[str, Plugin] = {}
+        self._modules: dict[str, object] = {}
 
     def of(self, capability: str) -> list[FoundProvider]:
         """The providers of a capability, in the order of discovery."""
@@ -140,62 +156,106 @@ class Catalog:
         """The default outside production: the first embedded provider that is available."""
         return next((found for found in self.of(capability) if found.descriptor.embedded and found.available), None)
 
-    def implementations(self, hook: str) -> Iterator[tuple[Plugin, Any]]:
-        """The plugins that implement `hook`, in the order of discovery."""
+    def implementations(self, hook: str) -> Iterator[tuple[Plugin, HookImpl]]:
+        """The plugins that implement `hook`, in pluggy's order: ``tryfirst`` first, ``trylast`` last, else that of discovery."""
         caller = getattr(self._manager.hook, hook, None)
         if caller is not None:
-            for implementation in caller.get_hookimpls():
-                yield self._by_name[implementation.plugin_name], implementation.function
+            for implementation in reversed(caller.get_hookimpls()):
+                yield self._by_name[implementation.plugin_name], implementation
 
-    def collect(self, hook: str, *arguments: object) -> list[tuple[Plugin, Any]]:
-        """Every implementation's result; one that raises is recorded with its plugin and left out."""
-        results: list[tuple[Plugin, Any]] = []
-        for plugin, function in list(self.implementations(hook)):
+    def _call(self, hook: str, arguments: Sequence[object]) -> Iterator[tuple[Plugin, Callable[[], Any]]]:
+        """The calls of each implementation by itself. Arguments go by name, as in pluggy; an implementation takes those that it names."""
+        spec: Any = getattr(getattr(self._manager.hook, hook, None), "spec", None)
+        named = dict(zip(spec.argnames, arguments, strict=False)) if spec is not None else {}
+        for plugin, found in list(self.implementations(hook)):
+            yield plugin, partial(found.function, *(named[name] for name in found.argnames if name in named))
+
+    def collect(self, hook: str, *arguments: object, kind: type | None = None) -> list[tuple[Plugin, list[Any]]]:
+        """Every implementation's items. What raises, or is no `kind`, is recorded with its plugin and left out."""
+        results: list[tuple[Plugin, list[Any]]] = []
+        for plugin, call in self._call(hook, arguments):
             try:
-                results.append((plugin, function(*arguments[: function.__code__.co_argcount])))
-            except (Exception, SystemExit) as error:
-                plugin.outcomes.append(
-                    Outcome("collect", False, "hook_failed", f"{hook} raised {describe(error)}", "report it to its author")
-                )
+                items = items_of(hook, call())
+                wrong = [wrong_item(hook, item, kind) for item in items]
+            except _PASSES:
+                raise
+            except ShapeError as error:
+                plugin.note("incompatible", str(error), f"return a list of {kind.__name__ if kind else 'item'}s")
+            except BaseException as error:
+                plugin.note("hook_failed", f"{hook} raised {describe(error)}")
+            else:
+                for said in filter(None, wrong):
+                    plugin.note("incompatible", said)
+                results.append((plugin, [item for item, said in zip(items, wrong, strict=True) if said is None]))
         return results
 
-    def first(self, hook: str, *arguments: object) -> Any:
-        """The first result that is not None; implementations that raise are recorded and passed over."""
-        for plugin, function in self.implementations(hook):
+    def first(self, hook: str, *arguments: object, kind: type | None = None) -> Any:
+        """The first result that is not None; implementations that raise, or give no `kind`, are recorded and passed over."""
+        for plugin, call in self._call(hook, arguments):
             try:
-                result = function(*arguments[: function.__code__.co_argcount])
-            except (Exception, SystemExit) as error:
-                plugin.outcomes.append(Outcome("collect", False, "hook_failed", f"{hook} raised {type(error).__name__}"))
+                result = call()
+            except _PASSES:
+                raise
+            except BaseException as error:  # its text may hold what the arguments do: a secret
+                plugin.note("hook_failed", f"{hook} raised {type(error).__name__}")
                 continue
-            if result is not None:
-                return result
+            if result is None:
+                continue
+            if kind is not None and not isinstance(result, kind):
+                plugin.note("incompatible", f"{hook} returned {type(result).__name__}, not {kind.__name__}")
+                continue
+            return result
         return None
+
+    def troubles(self, word: str | None = None) -> tuple[str, str] | None:
+        """Why plugins bring nothing, or not all: what and what to do; None when none is in trouble.
+
+        Args:
+            word: What is missed. Plugins whose name has it in it are told alone.
+        """
+        found = [plugin for plugin in self.plugins if plugin.reason and plugin.state is not ProviderState.DISABLED]
+        found += [plugin for plugin in self.plugins if plugin.state is ProviderState.DISABLED]
+        named = [
+            plugin for plugin in found if word is not None and word in (plugin.name, *plugin.distribution.replace("_", "-").split("-"))
+        ]
+        told = named or [plugin for plugin in found if plugin.state is not ProviderState.DISABLED]
+        if not told:
+            return None
+        message = "; ".join(f"plugin {plugin.title}: {plugin.reason}" for plugin in told[:3])
+        remedy = next((outcome.remedy for outcome in told[0].outcomes if not outcome.ok and outcome.remedy), "run `infra doctor`")
+        return message, remedy
 
     def add(self, plugin: Plugin, module: object) -> None:
         """Check a loaded plugin module and register its hooks."""
-        self._by_name[plugin.name] = plugin
         self.plugins.append(plugin)
-        wrappers = [name for name, options in _implementations(module) if options.get("wrapper") or options.get("hookwrapper")]
-        if wrappers:
-            plugin.fail(
-                ProviderState.INCOMPATIBLE, "register", f"{', '.join(wrappers)} is a wrapper", "make it a plain hook: wrappers are refused"
-            )
-            return
         try:
-            self._manager.register(module, plugin.name)
+            found = list(_implementations(module))
+            wrappers = [name for name, options in found if options.get("wrapper") or options.get("hookwrapper")]
+            if isinstance(module, type):
+                plugin.fail(ProviderState.INCOMPATIBLE, "register", f"it is the class {module.__name__}", "name its module, or an instance")
+            elif wrappers:
+                text = f"{', '.join(wrappers)} is a wrapper"
+                plugin.fail(ProviderState.INCOMPATIBLE, "register", text, "make it a plain hook: wrappers are refused")
+            else:
+                self._manager.register(module, plugin.name)
+                self._by_name[plugin.name] = plugin
+                self._modules[plugin.name] = module
+        except _PASSES:
+            raise
         except (PluginValidationError, ValueError) as error:
             plugin.fail(ProviderState.INCOMPATIBLE, "register", describe(error), "match the hook's parameters")
+        except BaseException as error:
+            plugin.fail(ProviderState.LOAD_FAILED, "register", f"looking for its hooks raised {describe(error)}", _AUTHOR)
 
     def add_capabilities(self) -> None:
         """The first round: capabilities of plugins, and the specifications of their hooks."""
-        for plugin, found in self.collect("infra_capabilities"):
-            for capability in found or ():
-                if not isinstance(capability, Capability) or not _NAME.fullmatch(capability.name):
-                    plugin.outcomes.append(Outcome("collect", False, "incompatible", f"infra_capabilities returned {capability!r:.80}"))
+        for plugin, found in self.collect("infra_capabilities", kind=Capability):
+            for capability in found:
+                wrong = wrong_capability(capability)
+                if wrong is not None:
+                    plugin.note("incompatible", wrong)
                 elif capability.name in self.capabilities:
-                    plugin.outcomes.append(
-                        Outcome("collect", False, "conflicted", f"capability {capability.name} exists already", "choose another name")
-                    )
+                    plugin.note("conflicted", f"capability {capability.name} exists already", "choose another name")
                 else:
                     self._specify(plugin, capability)
 
@@ -211,22 +271,28 @@ class Catalog:
                     ProviderState.INCOMPATIBLE, "register", describe(error), f"match the hook's parameters ({capability.name})"
                 )
                 continue
-            except (Exception, SystemExit) as error:
+            except _PASSES:
+                raise
+            except BaseException as error:
                 plugin.fail(ProviderState.LOAD_FAILED, "load", f"{capability.hookspecs} raised {describe(error)}", None)
                 return
             self.capabilities[capability.name] = capability
             return
 
     def check_hook_names(self) -> None:
-        """Report implementations of hooks that nobody specified, with the nearest name."""
+        """Report implementations of hooks that nobody specified, with the nearest name, and hooks that are not marked as such."""
         known = {name for name in dir(self._manager.hook) if getattr(getattr(self._manager.hook, name), "spec", None) is not None}
-        for name, plugin in self._by_name.items():
-            for hook, _ in _implementations(self._manager.get_plugin(name)):
-                if hook not in known:
-                    near = nearest(hook, known)
-                    plugin.outcomes.append(
-                        Outcome("register", False, "unknown_hook", f"{hook} is not a hook", f"did you mean {near}?" if near else None)
-                    )
+        for name, module in self._modules.items():
+            plugin = self._by_name[name]
+            marked = {hook for hook, _ in _implementations(module)}
+            for hook in sorted(marked - known):
+                near = nearest(hook, known)
+                plugin.note("unknown_hook", f"{hook} is not a hook", f"did you mean {near}?" if near else None, "register")
+            for hook in sorted(known & set(dir(module)) - marked):
+                if callable(getattr(module, hook, None)):
+                    plugin.note("unmarked_hook", f"{hook} is not marked as a hook", "put @hookimpl above it", "register")
+            if not marked and plugin.module and not plugin.reason:
+                plugin.note("no_hooks", f"{plugin.module} has no hooks", "mark its functions @hookimpl", "register")
 
     def add_providers(self, pins: Mapping[tuple[str, str], str]) -> None:
         """The second round: descriptors of all capabilities, each checked without importing anything.
@@ -235,23 +301,20 @@ class Catalog:
             pins: ``{(capability, provider): distribution}`` from the settings, for names that two distributions offer.
         """
         for capability in self.capabilities:
-            for plugin, descriptors in self.collect(f"infra_{capability}"):
-                for descriptor in descriptors or ():
-                    if not isinstance(descriptor, Provider):
-                        plugin.outcomes.append(
-                            Outcome(
-                                "collect",
-                                False,
-                                "incompatible",
-                                f"infra_{capability} returned {type(descriptor).__name__}",
-                                "return Provider objects",
-                            )
-                        )
+            for plugin, descriptors in self.collect(f"infra_{capability}", kind=Provider):
+                for declared in descriptors:
+                    try:
+                        descriptor, wrong = checked_provider(declared)
+                    except ShapeError as error:
+                        plugin.note("incompatible", f"infra_{capability}: {error}")
                         continue
                     found = FoundProvider(capability, descriptor, plugin)
                     found.outcomes.append(Outcome("load", True, "ok", f"plugin {plugin.title} loaded"))
                     self.providers.append(found)
-                    _check(found)
+                    if wrong:
+                        found.judge(False, "declare", ProviderState.INCOMPATIBLE, "; ".join(wrong), _AUTHOR)
+                    else:
+                        _check(found)
         self._check_conflicts(pins)
 
     def _check_conflicts(self, pins: Mapping[tuple[str, str], str]) -> None:
@@ -261,19 +324,19 @@ class Catalog:
         for key, group in groups.items():
             if len(group) < 2:
                 continue
-            names = " and ".join(found.plugin.distribution for found in group)
             pinned = pins.get(key)
+            chosen = [found for found in group if pinned in (found.plugin.distribution, found.plugin.name)]
+            distributions = list(dict.fromkeys(found.plugin.distribution for found in group))
             for found in group:
-                if pinned is None or pinned not in (found.plugin.distribution, found.plugin.name):
-                    message = f"{names} both offer {key[0]} provider {key[1]}"
+                if pinned is not None and chosen == [found]:
+                    continue
+                if len(distributions) == 1 or (pinned is not None and found in chosen):
+                    message = f"{found.plugin.distribution} offers {key[0]} provider {key[1]} more than once"
+                    remedy = _AUTHOR
+                else:
+                    message = f"{' and '.join(distributions)} both offer {key[0]} provider {key[1]}"
                     remedy = f'uninstall one, or pin it: [infra.pin] "{key[0]}.{key[1]}" = "{group[0].plugin.distribution}"'
-                    found.judge(False, "conflict", ProviderState.CONFLICTED, message, remedy)
-
-
-def describe(error: BaseException) -> str:
-    """An exception of a plugin in one line."""
-    text = " ".join(str(error).split())[:200]
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+                found.judge(False, "conflict", ProviderState.CONFLICTED, message, remedy)
 
 
 def _implementations(module: object) -> Iterator[tuple[str, Mapping[str, object]]]:
@@ -299,7 +362,7 @@ def _check(found: FoundProvider) -> None:
         found.judge(False, "driver_api", ProviderState.INCOMPATIBLE, "it declares neither open nor open_async", "report it to its author")
         return
     found.judge(True, "driver_api", ProviderState.AVAILABLE, f"driver API {api} is supported")
-    missing = [name for name in descriptor.modules if not _exists(name)]
+    missing = [name for name in descriptor.modules if not exists(name)]
     if missing:
         found.judge(
             False,
@@ -312,11 +375,13 @@ def _check(found: FoundProvider) -> None:
         found.judge(True, "modules", ProviderState.AVAILABLE, f"module {', '.join(descriptor.modules)} found")
 
 
-def _exists(module: str) -> bool:
+def exists(module: str) -> bool:
+    """Whether a module can be imported, as far as can be told without importing it or the packages above it."""
+    top = module.partition(".")[0]
     try:
-        return find_spec(module) is not None
+        return find_spec(top) is not None
     except (ImportError, ValueError):
-        return False
+        return sys.modules.get(top) is not None  # imported without a specification
 
 
 def _listed(point: Point, distribution: str, names: Sequence[str]) -> bool:
@@ -344,6 +409,7 @@ def discover(
     """
     catalog = Catalog()
     taken: set[str] = set()
+    loaded: list[tuple[Plugin, object]] = []
     for point in sorted(find_points(GROUP), key=lambda point: (point.name, point.distribution)):
         name, distribution, version = point.name, point.distribution, point.version
         label = name if name not in taken else f"{name} ({distribution})"
@@ -354,20 +420,25 @@ def discover(
             catalog.plugins.append(plugin)
             continue
         try:
-            module = point.load()
-        except (Exception, SystemExit) as error:
-            plugin.fail(
-                ProviderState.LOAD_FAILED,
-                "load",
-                f"importing {point.value} raised {describe(error)}",
-                f"repair or uninstall {distribution}",
-            )
+            loaded.append((plugin, point.load()))
+        except _PASSES:
+            raise
+        except BaseException as error:
+            message = f"importing {point.value} raised {describe(error)}"
+            plugin.fail(ProviderState.LOAD_FAILED, "load", message, f"repair or uninstall {distribution}")
             catalog.plugins.append(plugin)
-            continue
-        catalog.add(plugin, module)
     for module in modules:
         name = getattr(module, "__name__", type(module).__name__)
-        catalog.add(Plugin(name, name, ""), module)
+        name = name if isinstance(name, str) else type(module).__name__
+        label, number = name, 2
+        while label in taken:
+            label, number = f"{name} ({number})", number + 1
+        taken.add(label)
+        loaded.append((Plugin(label, label, ""), module))
+    for plugin, module in reversed(loaded):  # pluggy calls first what was registered last
+        catalog.add(plugin, module)
+    order = {id(plugin): number for number, (plugin, _) in enumerate(loaded)}
+    catalog.plugins.sort(key=lambda plugin: order.get(id(plugin), -1))
     catalog.add_capabilities()
     catalog.check_hook_names()
     catalog.add_providers(pins or {})

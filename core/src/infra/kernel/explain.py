@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from infra.errors import ConfigurationError
 from infra.kernel.core import Kernel
 from infra.kernel.discovery import Outcome
 from infra.kernel.layers import Value, nest
@@ -55,7 +56,7 @@ def shown(kernel: Kernel, full_name: str, with_defaults: bool = False) -> list[S
         full_name: ``cache.main``.
         with_defaults: Also the settings that nothing sets.
     """
-    from infra.kernel.opening import load
+    from infra.kernel.opening import load, load_settings
     from infra.kernel.validation import mentions_secret
 
     config = kernel.resource(full_name)
@@ -63,10 +64,10 @@ def shown(kernel: Kernel, full_name: str, with_defaults: bool = False) -> list[S
     model: Any = None
     if config.provider is not None and config.provider.available:
         try:
-            model = load(config.provider.descriptor.settings)
-        except (Exception, SystemExit):
+            model = load_settings(config.provider)
+        except ConfigurationError:
             model = None
-    fields: dict[str, Any] = {} if model is None else model.model_fields
+    fields: dict[str, Any] = load(kernel.capability(config.capability).settings).model_fields if model is None else model.model_fields
     found: list[ShownValue] = []
     used = validated.values or {key: value for part in reversed(config.parts) for key, value in part.values.items()}
     names = dict.fromkeys(key[0] for key in used)
@@ -106,6 +107,7 @@ def explain(kernel: Kernel, full_name: str) -> Explanation:
     outcomes = [*config.outcomes]
     if found is not None:
         outcomes += found.outcomes
+        outcomes += [outcome for outcome in found.plugin.outcomes if not outcome.ok]
         if found.available:
             descriptor = found.descriptor
             doors = {(True, True): "blocking and asyncio", (True, False): "blocking; asyncio over a thread pool of the resource"}

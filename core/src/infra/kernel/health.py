@@ -41,6 +41,12 @@ class HealthReport:
     checks: Mapping[str, Health] = field(default_factory=dict[str, Health])
 
 
+def failed_check(result: object) -> Health:
+    """The health that a check of a plugin stands for when it raised, or returned something else than a `Health`."""
+    said = f"raised {type(result).__name__}" if isinstance(result, BaseException) else f"returned {type(result).__name__}, not a Health"
+    return Health(Status.DOWN, code="INTERNAL", message=f"the check {said}", remedy="report it to its author")
+
+
 def summarize(checks: Mapping[str, Health], required: set[str], serving: bool) -> HealthReport:
     """The whole from its parts: down when something required is not up or degraded."""
     fit = (Status.UP, Status.DEGRADED)

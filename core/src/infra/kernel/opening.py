@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from inspect import isawaitable
+from typing import TYPE_CHECKING, Any, Final
 
 from infra.errors import ConfigurationError, ErrorCode, ServiceError
+from infra.kernel.capabilities import CAPABILITIES
+from infra.kernel.shapes import describe
 from infra.plugin import Capability, OpenContext, Provider
 
 if TYPE_CHECKING:
     from infra.kernel.core import Kernel
+    from infra.kernel.discovery import FoundProvider
     from infra.kernel.settings import ProviderSettings
+
+
+#: Members of a Protocol that only drivers with a feature have.
+_OPTIONAL: Final = {"database": frozenset({"notify", "wait_for_notice"})}
 
 
 def load(reference: str) -> Any:
@@ -19,7 +28,84 @@ def load(reference: str) -> Any:
     return getattr(import_module(module), attribute)
 
 
-def open_driver(capability: Capability, provider: Provider, settings: ProviderSettings, context: OpenContext) -> Any:  # noqa: ARG001
+def load_settings(found: FoundProvider) -> type[ProviderSettings]:
+    """The settings class of a provider.
+
+    Raises:
+        ConfigurationError: It cannot be imported, or is no settings class; with the plugin and the cause.
+    """
+    from infra.kernel.settings import ProviderSettings
+
+    model = _load_of(found.plugin.title, "settings", found.descriptor.settings)
+    if not (isinstance(model, type) and issubclass(model, ProviderSettings)):
+        message = f"the settings {found.descriptor.settings} of plugin {found.plugin.title} are no ProviderSettings class"
+        raise ConfigurationError(message, provider=found.name, remedy="report it to its author")
+    return model
+
+
+def _load_of(title: str, what: str, reference: str) -> Any:
+    """What a plugin's descriptor names.
+
+    Raises:
+        ConfigurationError: It cannot be imported; with the plugin and the cause.
+    """
+    try:
+        return load(reference)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        missing = isinstance(error, ImportError)
+        remedy = "install what it needs, or run `infra doctor`" if missing else "report it to its author"
+        message = f"importing the {what} {reference} of {title} raised {describe(error)}"
+        raise ConfigurationError(message, remedy=remedy) from error
+
+
+def _checked(capability: Capability, provider: Provider, driver: Any, context: OpenContext, blocking: bool) -> Any:
+    """A driver that a plugin opened.
+
+    Raises:
+        ConfigurationError: It lacks members that every driver of the capability has; the message names them.
+    """
+    try:
+        missing = [name for name in _members(capability, blocking) if not hasattr(driver, name)]
+        said = "" if not missing else f"lacks {', '.join(missing)}"
+        features: object = frozenset[str]() if missing else driver.features
+        if not isinstance(features, frozenset | set):
+            said = f"has features that are {type(features).__name__}, not a frozenset"
+    except Exception as error:
+        said = f"raised {describe(error)} when it was looked at"
+    if not said:
+        return driver
+    raise ConfigurationError(
+        f"provider {provider.name} opened {'None' if driver is None else f'a {type(driver).__name__}'}, which {said}",
+        resource=context.resource,
+        provider=provider.name,
+        operation="open",
+        remedy="report it to the plugin's author",
+    )
+
+
+def _members(capability: Capability, blocking: bool) -> list[str]:
+    """The names that a driver of that capability must have: those of its Protocol, where the capability is one of the kernel's."""
+    from infra.driver import AsyncDriver, Driver
+
+    kind: Any = Driver if blocking else AsyncDriver
+    module = sys.modules.get(f"infra.{capability.name}.driver")
+    if capability in CAPABILITIES and module is not None:
+        title = {"llm": "LLM"}.get(capability.name, capability.name.title())
+        kind = getattr(module, f"{'' if blocking else 'Async'}{title}Driver", None) or getattr(module, f"{title}Driver", kind)
+    bases: tuple[type, ...] = kind.__mro__
+    names: set[str] = {
+        name
+        for one in bases
+        if getattr(one, "_is_protocol", False) and one.__module__.startswith("infra.")
+        for name in (*vars(one), *vars(one).get("__annotations__", {}))
+        if not name.startswith("_")
+    }
+    return sorted(names - _OPTIONAL.get(capability.name, frozenset()))
+
+
+def open_driver(capability: Capability, provider: Provider, settings: ProviderSettings, context: OpenContext) -> Any:
     """A blocking driver. The parameters are those of `open_driver_async`."""
     if provider.open is None:
         raise ConfigurationError(
@@ -28,13 +114,23 @@ def open_driver(capability: Capability, provider: Provider, settings: ProviderSe
             provider=provider.name,
             remedy="use AsyncInfra, or choose another provider",
         )
-    return load(provider.open)(settings, context)
+    opener = _load_of(f"provider {provider.name}", "function", provider.open)
+    return _checked(capability, provider, opener(settings, context), context, True)
 
 
 async def open_driver_async(capability: Capability, provider: Provider, settings: ProviderSettings, context: OpenContext) -> Any:
     """An asyncio driver; over a blocking-only provider, the capability's adapter on a thread pool of this resource."""
     if provider.open_async is not None:
-        return await load(provider.open_async)(settings, context)
+        opener = _load_of(f"provider {provider.name}", "function", provider.open_async)
+        opening = opener(settings, context)
+        if not isawaitable(opening):
+            raise ConfigurationError(
+                f"{provider.open_async} is no coroutine function",
+                resource=context.resource,
+                provider=provider.name,
+                remedy="report it to the plugin's author",
+            )
+        return _checked(capability, provider, await opening, context, False)
     if capability.threaded is None or provider.open is None:
         raise ConfigurationError(
             f"provider {provider.name} serves blocking hosts only",
@@ -46,7 +142,8 @@ async def open_driver_async(capability: Capability, provider: Provider, settings
 
     bridge = ThreadBridge(context.resource, settings.threads)
     try:
-        return load(capability.threaded)(await bridge.call(load(provider.open), settings, context), bridge)
+        opened = await bridge.call(open_driver, capability, provider, settings, context)
+        return load(capability.threaded)(opened, bridge)
     except BaseException:
         bridge.close()
         raise

@@ -88,6 +88,10 @@ class Validator:
                 reason = str(error) if isinstance(error, SecretUnavailableError) else "it cannot be read as a URL"
                 problems.append(Problem(subject, f"url: {reason}", url.origin, "write it as scheme://user:password@host:port/name"))
                 fields = {}
+            except (Exception, SystemExit) as error:
+                message = f"url: {model.__name__}.expand_url raised {type(error).__name__}"
+                problems.append(Problem(subject, message, url.origin, f"report it to the author of {model.__module__}"))
+                fields = {}
             expanded = {(name,): Value(content, url.origin) for name, content in fields.items()}
         for key, value in (*explicit.items(), *expanded.items()):
             _put(merged, key, value)
@@ -109,6 +113,10 @@ class Validator:
             return Validated(None, merged, skipped, problems)
         except ValueError:  # json.loads of a collection
             problems.append(Problem(subject, "a list or table is not valid JSON", None, "write JSON, or items separated by commas"))
+            return Validated(None, merged, skipped, problems)
+        except (Exception, SystemExit) as error:  # a validator of the class; its text may hold a value
+            message = f"its settings class {model.__name__} raised {type(error).__name__}"
+            problems.append(Problem(subject, message, None, f"report it to the author of {model.__module__}"))
             return Validated(None, merged, skipped, problems)
         for name in secret_fields:
             problems.extend(self._bind(subject, name, getattr(settings, name), merged))

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from infra.driver import Cause, Driver, Explains
@@ -156,7 +157,7 @@ class Resource(Generic[DriverT, SettingsT]):
         """The error to raise for an exception of the driver; an error of the tree passes as it is."""
         if isinstance(cause, InfraError):
             return cause
-        code = self.driver.classify(cause)
+        code = self._classified(cause)
         if code is None:
             code = ErrorCode.TIMEOUT if isinstance(cause, TimeoutError) else ErrorCode.INTERNAL
         return self.error_type(
@@ -176,7 +177,7 @@ class Resource(Generic[DriverT, SettingsT]):
         text = " ".join(self.context.redact(text).split())[:300].rstrip(".") or type(cause).__name__
         place = self.settings.place()
         where = f" at {place}" if place and place not in text else ""
-        if operation == "ping" and self.settings.tls_expected() and self.driver.classify(cause) is ErrorCode.TIMEOUT:
+        if operation == "ping" and self.settings.tls_expected() and self._classified(cause) is ErrorCode.TIMEOUT:
             text += " (is TLS spoken on that port?)"
         return f"{operation} failed on {self.provider}{where}: {text}"
 
@@ -201,8 +202,18 @@ class Resource(Generic[DriverT, SettingsT]):
 
     def _explained(self, cause: BaseException) -> Cause | None:
         """The cause in better words than the exception's own: the driver's, or those of the operating system below it."""
-        found = self.driver.explain(cause) if isinstance(self.driver, Explains) else None
-        if found is None and self.driver.classify(cause) in (ErrorCode.UNAVAILABLE, ErrorCode.TIMEOUT, None):
+        found: object = None
+        if isinstance(self.driver, Explains):
+            with suppress(Exception):  # the failure itself is what has to be told
+                found = self.driver.explain(cause)
+        if not isinstance(found, Cause) and self._classified(cause) in (ErrorCode.UNAVAILABLE, ErrorCode.TIMEOUT, None):
             text = plain_cause(cause)
-            found = None if text is None else Cause(text)
-        return found
+            return None if text is None else Cause(text)
+        return found if isinstance(found, Cause) else None
+
+    def _classified(self, cause: BaseException) -> ErrorCode | None:
+        """The driver's code for an exception; None when it has none, or fails over it."""
+        code: object = None
+        with suppress(Exception):
+            code = self.driver.classify(cause)
+        return code if isinstance(code, ErrorCode) else None

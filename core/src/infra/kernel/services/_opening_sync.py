@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Hashable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from infra.errors import ConfigurationError, InfraError, ServiceError
@@ -81,7 +82,7 @@ class Opener:
                 continue
             try:
                 within(timeout + 1.0, shared.driver.close, timeout)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 _log.error("closing %s %s failed: %s", capability, provider, self._kernel.redactor(f"{type(error).__name__}: {error}"))
         self._shared.clear()
 
@@ -109,7 +110,8 @@ class Opener:
                 resource.ping(settings.open_timeout)
             resource.start()
         except BaseException:
-            resource.close(1.0)
+            with suppress(Exception, SystemExit):  # what failed is what has to be told
+                resource.close(1.0)
             raise
         return resource
 

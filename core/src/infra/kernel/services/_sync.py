@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, cast
 
 from infra.errors import ClosedError, ConfigurationError, InfraError, StartupError
 from infra.kernel.core import Kernel, ResourceState
-from infra.kernel.health import HealthReport, summarize
+from infra.kernel.discovery import ProviderState
+from infra.kernel.health import HealthCheck, HealthReport, failed_check, summarize
 from infra.kernel.problems import EnvironmentStatus, failure
 from infra.kernel.services._opening_sync import Opener
 from infra.resource.model import Health, Status
@@ -104,6 +105,9 @@ class Infra:
             warned = self.kernel.validate_environment().warnings
             if warned:
                 raise ConfigurationError("strict start-up, and there are warnings:\n" + "\n".join(f"  {line}" for line in warned))
+        for plugin in self.kernel.catalog.plugins:
+            if plugin.reason and plugin.state is not ProviderState.DISABLED:
+                _log.warning("plugin %s: %s", plugin.title, plugin.reason)
         self._started = True
         try:
             self._open_eager()
@@ -145,7 +149,7 @@ class Infra:
         for resource in [*self._retired, *reversed(self._opened.values())]:
             try:
                 within(limit + 1.0, resource.close, limit)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 _log.error("closing %s failed: %s", resource.name, self.kernel.redactor(f"{type(error).__name__}: {error}"))
             self.kernel.states[resource.name] = ResourceState.CLOSED
         self._opener.close(limit)
@@ -350,10 +354,10 @@ class Infra:
         names = list(dict.fromkeys([*self.kernel.explicit_resources(), *self._opened]))
         checks = self._check_all(names, timeout)
         required = {name for name in names if not self._is_optional(name) and not self._is_lazy(name)}
-        extra = [check for _, found in self.kernel.catalog.collect("infra_health_checks") for check in found or ()]
+        extra = [check for _, found in self.kernel.catalog.collect("infra_health_checks", kind=HealthCheck) for check in found]
         results = gather(*(lambda check=check: self._extra(check) for check in extra))
         for check, result in zip(extra, results, strict=True):
-            checks[check.name] = result if isinstance(result, Health) else Health(Status.DOWN, code="INTERNAL")
+            checks[check.name] = result if isinstance(result, Health) else failed_check(result)
             if check.required:
                 required.add(check.name)
         report = summarize(checks, required, self._started and self._closed is None)
