@@ -9,16 +9,20 @@ from infra_testing.harness import Harness
 class TestMemory(CacheConformance):
     harness = Harness("memory", plugin="infra_local")
     bounded = MappingProxyType({"max_entries": 40})
+    small = MappingProxyType({"max_bytes": 1 << 20})
 
 
 class TestMemoryAsync(AsyncCacheConformance):
     harness = Harness("memory", plugin="infra_local")
     bounded = MappingProxyType({"max_entries": 40})
+    small = MappingProxyType({"max_bytes": 1 << 20})
 
 
 class TestSQLite(CacheConformance):
     harness = Harness("sqlite", plugin="infra_local")
+    small = MappingProxyType({"max_bytes": 1 << 20})
 
 
 class TestSQLiteAsync(AsyncCacheConformance):
     harness = Harness("sqlite", plugin="infra_local")
+    small = MappingProxyType({"max_bytes": 1 << 20})

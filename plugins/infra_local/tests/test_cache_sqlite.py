@@ -104,6 +104,27 @@ def test_entries_outlive_their_process_and_expired_ones_leave_the_file(tmp_path:
     second.close()
 
 
+def test_processes_that_write_little_sweep_together(tmp_path: Path) -> None:
+    for run in range(8):
+        cache: Cache = SQLITE.open("cache", Place(tmp_path))
+        cache.set_many({f"run {run} {number}": number for number in range(400)}, ttl=0.001)
+        cache.close()
+    with sqlite3.connect(tmp_path / "cache-main.db") as connection:
+        assert connection.execute("SELECT count(*) FROM entries").fetchone()[0] < 1000
+    connection.close()
+
+
+def test_the_file_keeps_to_its_bound_and_loses_what_was_written_first(tmp_path: Path) -> None:
+    cache: Cache = SQLITE.open("cache", Place(tmp_path), max_bytes=1 << 20)
+    for number in range(600):
+        assert cache.set(f"key-{number}", b"x" * 10_000, ttl=None)
+    assert cache.get("key-599") is not None
+    assert cache.get("key-0") is None
+    connection = cache.unwrap(sqlite3.Connection)
+    assert connection.execute("SELECT sum(length(value)) FROM entries").fetchone()[0] <= 1 << 20
+    cache.close()
+
+
 def test_a_file_that_is_no_database_is_an_error_that_says_so(tmp_path: Path) -> None:
     cache: Cache = SQLITE.open("cache", Place(tmp_path))
     cache.set("key", 1)

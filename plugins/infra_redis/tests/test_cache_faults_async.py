@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 from redis import exceptions
 
-from infra.cache import MISS, AsyncCache, CacheUnavailableError, LockLostError
+from infra.cache import MISS, AsyncCache, CacheRefusedError, CacheUnavailableError, LockLostError
 from infra.errors import ErrorCode, InfraError
 from infra.runtime.aio import gather, sleep
 from infra_testing.harness import Harness, Place
@@ -30,6 +30,21 @@ PATIENCE = 60.0
 #: Longer than a busy machine lets a healthy server wait.
 TIMEOUT = 10.0
 REDIS = Harness("redis", plugin="infra_redis", settings={"host": "127.0.0.1", "timeout": TIMEOUT, "probe_interval": 0.05})
+
+
+class SentinelServer(RedisServer):
+    """A Sentinel that watches nothing."""
+
+    def prepare(self) -> None:
+        """It wants a file that it can write."""
+        (self.root / "sentinel.conf").touch()
+
+    def command(self) -> list[str]:
+        """In the foreground."""
+        program, *_ = super().command()
+        return [program, "sentinel.conf", "--sentinel", "--port", str(self.port), "--bind", "127.0.0.1"]
+
+
 Open = Callable[..., Awaitable[AsyncCache]]
 
 
@@ -283,6 +298,87 @@ async def test_a_full_server_reads_on_and_keeps_nothing_old(opened: Open, start_
     await cache.unwrap(Redis).config_set("maxmemory", 0)
     await eventually_reads(cache, "kept", 1)
     assert await cache.get("changed", MISS) is MISS
+
+
+async def test_a_refused_write_is_no_outage_for_reads(opened: Open, start_server: StartServer) -> None:
+    server = start_server(RedisServer)
+    cache, other = await opened(server.port), await opened(server.port)
+    await cache.set_many({"kept": 1, "changed": 2, "deleted": 3, "count": 4}, ttl=None)
+    replica = start_server(RedisServer, options={"replicaof": f"127.0.0.1 {server.port}"})
+    reader = await opened(replica.port)
+    await eventually_reads(reader, "kept", 1)
+    await cache.unwrap(Redis).config_set("maxmemory", 1)
+    for full in (cache, reader):
+        assert not await full.set("changed", 5)
+        assert not await full.add("new", 5)
+        for refused in (partial(full.incr, "count"), partial(full.cas, "count", 4, 5), full.lock("door").acquire):
+            with pytest.raises(CacheRefusedError) as caught:
+                await refused()
+            assert caught.value.remedy
+            assert "127.0.0.1" in str(caught.value)
+        assert await full.get_many(["kept", "count", "changed", "new"]) == {"kept": 1, "count": 4}
+        assert await full.get_or_set("computed", lambda: 6) == 6
+        assert not full.stats().degraded
+        assert (await full.health()).status == "degraded"
+        await full.ping()
+    assert not await reader.delete("deleted")
+    assert await reader.get("deleted", MISS) is MISS
+    assert not await reader.clear()
+    assert await reader.get("kept", MISS) is MISS
+    assert await other.get("kept") == 1
+    await cache.unwrap(Redis).config_set("maxmemory", 0)
+    assert await cache.set("changed", 7)
+    await eventually(lambda: not cache.stats().tombstones)
+    assert await other.get_many(["kept", "count"]) == {"kept": 1, "count": 4}
+    assert (await cache.health()).status == "up"
+
+
+async def test_entries_end_by_the_servers_clock(opened: Open, start_server: StartServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = start_server(RedisServer)
+    cache = await opened(server.port)
+    await cache.ping()
+    for arguments in ({}, {"stale": 600}, {"tags": ["round"]}):
+        await cache.get_or_set(f"key {arguments}", lambda: 1, 300, **arguments)
+    real = time.time
+    for off in (3600, -3600):
+        monkeypatch.setattr(time, "time", lambda off=off: real() + off)
+        late = await opened(server.port)
+        await late.ping()
+        for reader in (cache, late):
+            for arguments in ({}, {"stale": 600}, {"tags": ["round"]}):
+                assert await reader.get(f"key {arguments}", MISS) == 1
+                left = await reader.ttl(f"key {arguments}")
+                assert left is not None
+                assert 200 < left <= 1000
+            assert reader.stats().stale == 0
+
+
+async def test_a_value_larger_than_the_servers_memory_is_not_sent(opened: Open, start_server: StartServer) -> None:
+    server = start_server(RedisServer, options={"maxmemory": "8mb", "maxmemory-policy": "allkeys-lru"})
+    cache = await opened(server.port)
+    await cache.ping()
+    values = {f"key-{number}": number for number in range(100)}
+    assert await cache.set_many(values)
+    assert not await cache.set("huge", b"x" * (9 << 20))
+    assert await cache.get_many(values) == values
+    assert not cache.stats().degraded
+
+
+async def test_a_sentinel_is_no_cache(opened: Open, start_server: StartServer) -> None:
+    server = start_server(SentinelServer)
+    cache = await opened(server.port)
+    with pytest.raises(InfraError, match="Sentinel") as caught:
+        await cache.ping(TIMEOUT)
+    assert caught.value.code is ErrorCode.CONFIGURATION
+    assert (await cache.health()).status == "down"
+
+
+@pytest.mark.parametrize("reply", ["MISCONF Redis is configured to save", "NOREPLICAS Not enough good replicas", "READONLY You can't"])
+async def test_what_refuses_to_write_is_told_from_an_outage(opened: Open, redis_server: RedisServer, reply: str) -> None:
+    driver = cast("Any", (await opened(redis_server.port)).driver)
+    assert driver.refuses(exceptions.ResponseError(reply))
+    assert not driver.refuses(exceptions.BusyLoadingError("LOADING"))
+    assert not driver.refuses(exceptions.ConnectionError("MISCONF"))
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,10 @@ from infra.cache.driver import AsyncAtomicCacheDriver as AsyncAtomicCacheDriver
 from infra.cache.driver import AsyncCacheDriver as AsyncCacheDriver
 from infra.cache.driver import AtomicCacheDriver as AtomicCacheDriver
 from infra.cache.driver import CacheDriver as CacheDriver
+from infra.cache.errors import CacheCycleError as CacheCycleError
 from infra.cache.errors import CacheError as CacheError
 from infra.cache.errors import CacheOperationError as CacheOperationError
+from infra.cache.errors import CacheRefusedError as CacheRefusedError
 from infra.cache.errors import CacheUnavailableError as CacheUnavailableError
 from infra.cache.errors import CacheValueError as CacheValueError
 from infra.cache.errors import LockLostError as LockLostError

@@ -112,6 +112,8 @@ class Codecs:
             return b"t" + dump_json(self._tagged(value))
         except RecursionError:
             raise CacheValueError("the value is nested too deeply, or holds itself", remedy="store a flatter value") from None
+        except (ValueError, TypeError) as error:  # such as an integer of more digits than Python makes texts of
+            raise CacheValueError(f"a {kind.__name__} cannot be stored: {error}", remedy="store it in another form") from error
 
     def decode(self, raw: bytes) -> Any:
         """The value that `encode` made into `raw`.

@@ -6,6 +6,8 @@ alone; the portable class emulates incr, touch, lock and gcra over ``cas`` where
 Keys are 1 to 240 printable ASCII characters without space. Values are bytes, up to what the provider stores. TTLs are whole milliseconds,
 at least 1, or None for no end; an entry past its TTL is absent in every respect. All methods may be called concurrently, take their
 ``timeout`` in seconds and let the SDK's exceptions pass.
+
+A driver may say more, by attributes that it need not have: `CacheDriverFacts`.
 """
 
 from __future__ import annotations
@@ -15,6 +17,27 @@ from typing import Protocol
 
 from infra.cache.model import CacheItem, Decision, SetMode
 from infra.driver import AsyncDriver, Driver
+
+
+class CacheDriverFacts(Protocol):
+    """What a driver may say about itself; each is looked for by its name."""
+
+    #: The most bytes of one value; a larger one is not sent. Else a value is sent whatever its size.
+    largest_value: int | None
+    #: For asyncio: a cancelled call leaves nothing behind that a later call could take for its own answer. Else calls are not cancelled.
+    cancellable: bool
+
+    def can_write(self, timeout: float) -> None:
+        """Write something small, and raise the SDK's exception when that is refused; for health. Awaited where the driver is asyncio's."""
+        ...
+
+    def now(self) -> float:
+        """The present in seconds, on the clock by which entries end. Does no I/O. Else it is this machine's clock."""
+        ...
+
+    def refuses(self, error: BaseException) -> bool:
+        """Whether it is the server's answer that it does not write now, while it reads: it is full, or a replica. Else no error is."""
+        ...
 
 
 class CacheDriver(Driver, Protocol):
@@ -78,6 +101,13 @@ class AtomicCacheDriver(CacheDriver, Protocol):
         """GCRA: one decision of `infra.cache.gcra`, atomic, on the server's clock."""
         ...
 
+    def scan(self, prefix: str, token: str, limit: int, timeout: float) -> tuple[list[str], str | None]:
+        """SCAN: some keys that begin with `prefix`, and the token that continues; None at the end, ``""`` begins.
+
+        One call looks at about `limit` keys. A key that is there throughout comes at least once; locks need not come.
+        """
+        ...
+
 
 class AsyncCacheDriver(AsyncDriver, Protocol):
     """An asyncio cache driver; `CacheDriver` has the contracts."""
@@ -127,5 +157,9 @@ class AsyncAtomicCacheDriver(AsyncCacheDriver, Protocol):
         ...
 
     async def gcra(self, key: str, interval_ms: float, burst: int, cost: int, timeout: float) -> Decision:
+        """As in the blocking driver."""
+        ...
+
+    async def scan(self, prefix: str, token: str, limit: int, timeout: float) -> tuple[list[str], str | None]:
         """As in the blocking driver."""
         ...

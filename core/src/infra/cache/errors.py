@@ -25,6 +25,16 @@ class CacheValueError(CacheError):
     default_code = ErrorCode.INVALID_ARGUMENT
 
 
+class CacheRefusedError(CacheUnavailableError):
+    """The server answers, but refuses to write now: it is full, or a read-only replica. Reads go on."""
+
+
+class CacheCycleError(CacheError):
+    """A factory of `get_or_set` that needs its own result."""
+
+    default_code = ErrorCode.INVALID_ARGUMENT
+
+
 class LockNotAcquiredError(CacheError):
     """Somebody else held the lock for as long as this caller was willing to wait."""
 

@@ -27,6 +27,8 @@ class CacheFeature(StrEnum):
     GCRA = "gcra"
     #: Processes that open the same settings see the same entries.
     SHARED = "shared"
+    #: Keys can be looked through by their beginning: what `clear` hides is freed in the background.
+    SCAN = "scan"
     #: Beyond its bound it evicts the least recently used entries.
     BOUNDED = "bounded"
 

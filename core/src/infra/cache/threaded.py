@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import cast
 
 from infra.cache.driver import AtomicCacheDriver, CacheDriver
@@ -15,11 +16,20 @@ from infra.runtime.bridge import ThreadBridge
 class ThreadedCacheDriver:
     """Runs each call of `driver` in a thread of `bridge`, which it owns."""
 
+    cancellable = True
+
     def __init__(self, driver: CacheDriver, bridge: ThreadBridge) -> None:
         self._driver = cast(AtomicCacheDriver, driver)
         self._bridge = bridge
         self.features = driver.features
+        self.now: Callable[[], float] = getattr(driver, "now", time.time)
+        self.refuses: Callable[[BaseException], bool] = getattr(driver, "refuses", lambda _error: False)
         self._closed = False
+
+    @property
+    def largest_value(self) -> int | None:
+        """That of the blocking driver."""
+        return getattr(self._driver, "largest_value", None)
 
     async def get_many(self, keys: Sequence[str], timeout: float) -> list[bytes | None]:
         return await self._bridge.call(self._driver.get_many, keys, timeout)
@@ -53,6 +63,15 @@ class ThreadedCacheDriver:
 
     async def gcra(self, key: str, interval_ms: float, burst: int, cost: int, timeout: float) -> Decision:
         return await self._bridge.call(self._driver.gcra, key, interval_ms, burst, cost, timeout)
+
+    async def scan(self, prefix: str, token: str, limit: int, timeout: float) -> tuple[list[str], str | None]:
+        return await self._bridge.call(self._driver.scan, prefix, token, limit, timeout)
+
+    async def can_write(self, timeout: float) -> None:
+        """That of the blocking driver, where it has one."""
+        probe = getattr(self._driver, "can_write", None)
+        if probe is not None:
+            await self._bridge.call(probe, timeout)
 
     async def ping(self, timeout: float) -> None:
         """Return when the server answers."""

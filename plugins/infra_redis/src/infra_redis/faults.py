@@ -51,9 +51,27 @@ _WORDS: Final[tuple[tuple[str, ErrorCode], ...]] = (
 )
 
 
+_KINDS: Final = {"READONLY": exceptions.ReadOnlyError, "OOM": exceptions.OutOfMemoryError}
+_WRITES: Final = {
+    "READONLY": Cause("the server is a read-only replica", ("host", "port")),
+    "OOM": Cause("the server is full and may not evict (maxmemory)", (), "raise maxmemory, or let it evict with maxmemory-policy"),
+    "MISCONF": Cause("the server cannot save to its disk and refuses writes (MISCONF)", (), "look at the server's log and disk"),
+    "NOREPLICAS": Cause("the server has too few replicas and refuses writes (NOREPLICAS)", (), "look at its replicas"),
+}
+_REFUSALS: Final = ("OOM command not allowed", "READONLY", "MISCONF", "NOREPLICAS")
+
+
 def is_answer(error: BaseException) -> bool:
     """Whether it is the server's answer that it has not done what it was asked; else nobody knows."""
     return isinstance(error, exceptions.ResponseError | exceptions.BusyLoadingError)
+
+
+def refuses(error: BaseException) -> bool:
+    """Whether the server answered that it does not write now, though it reads: it is full, a replica, or cannot save."""
+    text = str(error)
+    return isinstance(error, exceptions.ReadOnlyError | exceptions.OutOfMemoryError) or (
+        isinstance(error, exceptions.ResponseError) and any(word in text for word in _REFUSALS)
+    )
 
 
 def classify(error: BaseException) -> ErrorCode | None:
@@ -76,6 +94,9 @@ def explain(error: BaseException) -> Cause | None:
         return Cause("the server asks for a password", ("password",))
     if classify(error) is ErrorCode.CONFIGURATION:
         return Cause(text, ("host", "port"))  # it is a cluster
+    for word, cause in _WRITES.items():
+        if (refuses(error) and word in text) or isinstance(error, _KINDS.get(word, ())):
+            return cause
     if isinstance(error, exceptions.ResponseError) and classify(error) is ErrorCode.UNAVAILABLE:
         return Cause(text, remedy="look at the server: it answers, but cannot do it now")
     return None

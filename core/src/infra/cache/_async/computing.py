@@ -12,14 +12,23 @@ from typing import Any, Final
 from infra.cache._async.atomic import AsyncAtomics
 from infra.cache._async.link import AsyncLink
 from infra.cache._async.space import AsyncSpace, Generation
+from infra.cache.arguments import clipped
 from infra.cache.codecs import Codecs
-from infra.cache.entries import Entry, milliseconds, new_version
-from infra.cache.errors import CacheError, CacheOperationError
+from infra.cache.cycles import Computation, computing, waiting
+from infra.cache.entries import Entry, new_version
+from infra.cache.errors import CacheError, CacheOperationError, CacheRefusedError
 from infra.cache.model import CacheItem, SetMode
 from infra.cache.settings import CacheSettings
 from infra.runtime.aio import Background, SingleFlight, Stop, Watchdog, call, sleep
 from infra.runtime.bridge import ThreadBridge
 from infra.runtime.deadline import Deadline
+
+# async-only: begin
+import asyncio  # isort: skip
+
+from infra.runtime.aio import ends_caller  # isort: skip
+
+# async-only: end
 
 _FIRST_PAUSE: Final = 0.005
 _LONGEST_PAUSE: Final = 0.25
@@ -62,13 +71,6 @@ class Job:
         return self.generation.lease + self.name
 
 
-class _Computation:
-    __slots__ = ("revoked",)
-
-    def __init__(self) -> None:
-        self.revoked = False
-
-
 class AsyncComputations:
     """The computations of one resource and its namespaces that are under way."""
 
@@ -91,14 +93,27 @@ class AsyncComputations:
         self._lease_ms = max(1, int(settings.lease * 1000))
         self._lease_wait = settings.lease_wait
         self._most_refreshes = settings.threads
-        self._flights: SingleFlight[_Computation, bytes] = SingleFlight()
-        self._running: dict[str, _Computation] = {}
+        self._flights: SingleFlight[Computation, bytes] = SingleFlight()
+        self._running: dict[str, Computation] = {}
         self._refreshing: set[str] = set()
 
     async def value(self, job: Job) -> bytes:
         """The encoded value: of the computation that is under way, or of a new one."""
-        computation = self._running.setdefault(job.key, _Computation())
-        return await self._flights.do(computation, partial(self._run, job, computation))
+        computation = self._running.get(job.key) or self._running.setdefault(job.key, Computation(job.key))
+        with waiting(computation):
+            # async-only: begin
+            try:
+                return await self._flights.do(computation, partial(self._run, job, computation))
+            except asyncio.CancelledError as error:
+                if ends_caller(error):
+                    raise
+                raise CacheOperationError(
+                    "the factory was cancelled, or awaited something that was",
+                    operation="get_or_set",
+                    remedy="let the factory raise what went wrong",
+                ) from error
+            # async-only: end
+            # sync-only: return self._flights.do(computation, partial(self._run, job, computation))
 
     def refresh(self, job: Job) -> None:
         """Compute a new value in the background, unless somebody does already."""
@@ -113,25 +128,27 @@ class AsyncComputations:
             computation.revoked = True
 
     async def _refresh(self, job: Job, _stop: Stop) -> None:
-        computation = _Computation()
+        computation = Computation(job.key)
         try:
-            if not self._atomics.locks:
-                await self._produce(job, computation, None)
-                return
-            token = new_version()
-            if await self._atomics.lock_acquire(job.lease, token, self._lease_ms) is not None:
-                await self._under_lease(job, computation, token)
+            with computing(computation, alone=True):
+                if not self._atomics.locks:
+                    await self._produce(job, computation, None)
+                    return
+                token = new_version()
+                if await self._atomics.lock_acquire(job.lease, token, self._lease_ms) is not None:
+                    await self._under_lease(job, computation, token)
         finally:
             self._refreshing.discard(job.key)
 
-    async def _run(self, job: Job, computation: _Computation) -> bytes:
+    async def _run(self, job: Job, computation: Computation) -> bytes:
         try:
-            return await self._once(job, computation)
+            with computing(computation):
+                return await self._once(job, computation)
         finally:
             if self._running.get(job.key) is computation:
                 del self._running[job.key]
 
-    async def _once(self, job: Job, computation: _Computation) -> bytes:
+    async def _once(self, job: Job, computation: Computation) -> bytes:
         if not job.generation.complete or self._link.outage.open:
             return (await self._compute(job))[0]
         if not self._atomics.locks:
@@ -151,7 +168,7 @@ class AsyncComputations:
             return (await self._compute(job))[0]
         return await self._under_lease(job, computation, token, job.read)
 
-    async def _under_lease(self, job: Job, computation: _Computation, token: str, read: Callable[[], Any] | None = None) -> bytes:
+    async def _under_lease(self, job: Job, computation: Computation, token: str, read: Callable[[], Any] | None = None) -> bytes:
         released = False
         try:
             found = None if read is None else await read()
@@ -164,7 +181,7 @@ class AsyncComputations:
             if not released:
                 await self._release(job, token)
 
-    async def _produce(self, job: Job, computation: _Computation, token: str | None) -> bytes:
+    async def _produce(self, job: Job, computation: Computation, token: str | None) -> bytes:
         """Compute, store under the lease of `token`, and let that go; the encoded value."""
         versions: dict[str, str] = {}
         storable = True
@@ -184,20 +201,22 @@ class AsyncComputations:
         if storable and not lost and not computation.revoked:
             try:
                 await self._store(job, computation, token, payload, cost, versions)
-            except CacheOperationError:
-                job.space.bury([job.name])
+            except CacheOperationError as error:
+                job.space.bury([job.name], refused=isinstance(error, CacheRefusedError))
         elif token is not None:
             await self._release(job, token)
         return payload
 
     async def _store(
-        self, job: Job, computation: _Computation, token: str | None, payload: bytes, cost: float, versions: dict[str, str]
+        self, job: Job, computation: Computation, token: str | None, payload: bytes, cost: float, versions: dict[str, str]
     ) -> None:
         ttl = None if job.ttl is None else job.ttl * random.uniform(1 - self._jitter, 1 + self._jitter)  # noqa: S311
-        fresh_until = time.time() + ttl if job.timed and ttl is not None else None
-        item = CacheItem(
-            job.key, Entry(payload, fresh_until, cost, versions).pack(), None if ttl is None else milliseconds(ttl + job.stale)
-        )
+        fresh_until = self._link.now() + ttl if job.timed and ttl is not None else None
+        entry = Entry(payload, fresh_until, cost, versions, job.stale)
+        item = CacheItem(job.key, entry.pack(), None if ttl is None else clipped(ttl + job.stale))
+        if not self._link.fits(item):
+            await self._link.delete("get_or_set", [job.key, job.lease] if token is not None else [job.key])
+            return
         if token is not None and not await self._atomics.lock_extend(job.lease, token, self._lease_ms):
             return
         await self._link.write("get_or_set", [item], SetMode.SET)

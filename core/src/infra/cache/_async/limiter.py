@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Literal
 
 from infra.cache._async.atomic import AsyncAtomics
-from infra.cache.errors import CacheUnavailableError, CacheValueError
+from infra.cache.arguments import integer, milliseconds, positive
+from infra.cache.errors import CacheUnavailableError
 from infra.cache.model import Decision
 
 
@@ -19,13 +20,13 @@ class AsyncLimiter:
     def __init__(
         self, atomics: AsyncAtomics, key: Callable[[str], str], rate: float, burst: int, policy: Literal["allow", "deny", "raise"]
     ) -> None:
-        if rate <= 0 or burst < 1:
-            raise CacheValueError(f"a limiter of {rate} per second and burst {burst} admits nothing", remedy="give positive numbers")
-        self.rate = rate
-        self.burst = burst
+        self.rate = positive(rate, "rate")
+        self.burst = integer(burst, "burst", 1)
+        if self.burst / self.rate >= 0.001:  # refuses what takes longer than 100 years to come back
+            milliseconds(self.burst / self.rate)
         self._atomics = atomics
         self._key = key
-        self._interval_ms = 1000 / rate
+        self._interval_ms = 1000 / self.rate
         self._policy = policy
 
     async def acquire(self, subject: str = "", cost: int = 1) -> Decision:
@@ -35,10 +36,9 @@ class AsyncLimiter:
 
         Raises:
             CacheUnavailableError: The provider is down, and the policy is to raise.
-            CacheValueError: A negative cost.
+            CacheValueError: A cost that is no integer, or negative.
         """
-        if cost < 0:
-            raise CacheValueError("a cost cannot be negative", operation="limiter")
+        cost = min(integer(cost, "cost", 0), self.burst + 1)  # one that never can be allowed is as good as another
         try:
             return await self._atomics.gcra(self._key(subject), self._interval_ms, self.burst, cost)
         except CacheUnavailableError:

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from itertools import chain
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from infra.cache.counters import Counters
 from infra.cache.driver import AsyncCacheDriver
+from infra.cache.errors import CacheRefusedError
 from infra.cache.model import CacheItem, SetMode
 from infra.cache.outage import Outage
 from infra.cache.settings import CacheSettings
 from infra.errors import ErrorCode, InfraError
 from infra.runtime.aio import Background, Batcher, Stop
 
+# async-only: begin
+import asyncio  # isort: skip
+
+# async-only: end
+
 R = TypeVar("R")
+_log = logging.getLogger("infra.cache")
 
 _DOWN: Final = frozenset({ErrorCode.UNAVAILABLE, ErrorCode.TIMEOUT})
 _REPLAY: Final = 500
@@ -38,6 +47,7 @@ class AsyncLink:
         explain: Callable[[BaseException | None, str], InfraError],
         background: Background,
     ) -> None:
+        self._name = background.name
         self.driver = driver
         self.counters = Counters()
         self.outage = Outage(settings.tombstones)
@@ -48,6 +58,18 @@ class AsyncLink:
         self._background = background
         self._timeout = settings.timeout
         self._probe_interval = settings.probe_interval
+        self._told = False
+        refuses = getattr(driver, "refuses", None)
+        #: Whether an error is the provider's answer that it does not write now, though it reads.
+        self.refuses: Callable[[BaseException], bool] = refuses or (lambda _error: False)
+        #: The present in seconds on the clock by which the provider ends entries; does no I/O.
+        self.now: Callable[[], float] = getattr(driver, "now", time.time)
+        # async-only: begin
+        self._detached: set[asyncio.Future[Any]] = set()
+        self._cancellable = bool(getattr(driver, "cancellable", False))
+        if not self._cancellable:
+            self._get_many = self._uncancelled(driver.get_many)
+        # async-only: end
         self._batcher: Batcher[tuple[str, ...], list[bytes | None]] | None = None
         if settings.batch > 1:
             self._batcher = Batcher(self._send, limit=settings.batch)
@@ -59,19 +81,34 @@ class AsyncLink:
     async def read(self, keys: tuple[str, ...]) -> list[bytes | None]:
         """The values of `keys`, which differ from each other."""
         if self._batcher is not None:
-            return await self._batcher.submit(keys)
-        if self.outage.open:
+            found = await self._batcher.submit(keys)
+        elif self.outage.open:
             raise self._refusal("get")
-        try:
-            return await self._get_many(keys, self._timeout)
-        except Exception as cause:
-            raise self._failure(cause, "get") from cause
+        else:
+            try:
+                found = await self._get_many(keys, self._timeout)
+            except Exception as cause:
+                raise self._failure(cause, "get") from cause
+        return self.outage.living(keys, found) if self.outage.pending else found
 
     async def write(self, operation: str, items: Sequence[CacheItem], mode: SetMode) -> list[bool]:
         """Write `items`; whether each was written."""
         # sync-only: if self._writer is not None and mode is SetMode.SET and len(items) == 1 and len(items[0].value) <= _JOINED:
         # sync-only:     return [self._writer.submit(items[0])]
-        return await self.call(operation, self.driver.set_many, items, mode)
+        written = await self.call(operation, self.driver.set_many, items, mode)
+        if self.outage.pending:
+            self.outage.deleted([item.key for item, done in zip(items, written, strict=True) if done])
+        return written
+
+    def fits(self, item: CacheItem) -> bool:
+        """Whether the provider can hold `item`; what it cannot is told in the log, once."""
+        largest: int | None = getattr(self.driver, "largest_value", None)
+        if largest is None or len(item.value) <= largest:
+            return True
+        if not self._told:
+            self._told = True
+            _log.warning("%s: a value of %d bytes is not kept: the cache holds %d at most", self._name, len(item.value), largest)
+        return False
 
     async def delete(self, operation: str, keys: Sequence[str]) -> list[bool]:
         """Delete `keys`; whether each was there."""
@@ -81,21 +118,52 @@ class AsyncLink:
         """Await ``function(*args, timeout)``.
 
         Raises:
-            CacheUnavailableError: The driver is down, or was when last probed.
+            CacheUnavailableError: The driver is down, or was when last probed; a `CacheRefusedError` when it only does not write.
             CacheOperationError: It failed otherwise.
         """
         if self.outage.open:
             raise self._refusal(operation)
         try:
+            # async-only: begin
+            if not self._cancellable:
+                return await self._uncancelled(function)(*args, self._timeout)
+            # async-only: end
             return await function(*args, self._timeout)
         except Exception as cause:
             raise self._failure(cause, operation) from cause
 
-    def bury(self, keys: Iterable[str], generation: str) -> None:
-        """Delete `keys` once the driver is back, before anything is read from it; see `Outage.bury`."""
-        self.outage.bury(keys, generation)
-        self._begin_outage()
+    def bury(self, keys: Iterable[str], generation: str, refused: bool = False) -> None:
+        """Delete `keys` once the driver is back, before anything is read from it; see `Outage.bury`.
 
+        Args:
+            keys: The keys.
+            generation: The key of the generation that they belong to.
+            refused: The driver answers and does not write: only `keys` are not to be read.
+        """
+        self.outage.bury(keys, generation)
+        if not refused:
+            self._begin_outage()
+        elif self.outage.replay():
+            self._background.start(self._recover, "replay")
+
+    # async-only: begin
+    def _uncancelled(self, function: Callable[..., Awaitable[R]]) -> Callable[..., Awaitable[R]]:
+        """`function` in a task of its own, which goes on when its caller is cancelled: it might leave its answer to the next caller."""
+
+        async def detached(*args: object) -> R:
+            task = asyncio.ensure_future(function(*args))
+            self._detached.add(task)
+            task.add_done_callback(self._landed)
+            return await asyncio.shield(task)
+
+        return detached
+
+    def _landed(self, task: asyncio.Future[Any]) -> None:
+        self._detached.discard(task)
+        if not task.cancelled():
+            task.exception()  # marks it as seen: its caller may be gone
+
+    # async-only: end
     def _refusal(self, operation: str) -> InfraError:
         self.counters.failures += 1
         return self._explain(None, operation)
@@ -103,7 +171,7 @@ class AsyncLink:
     def _failure(self, cause: Exception, operation: str) -> InfraError:
         self.counters.failures += 1
         error = self._explain(cause, operation)
-        if error.code in _DOWN:
+        if error.code in _DOWN and not isinstance(error, CacheRefusedError):
             self._begin_outage()
         return error
 
@@ -112,14 +180,18 @@ class AsyncLink:
             self._background.start(self._recover, "probe")
 
     async def _recover(self, stop: Stop) -> None:
-        while not await stop.wait(self._probe_interval):
+        pause = self._probe_interval if self.outage.open else 0.0
+        while not await stop.wait(pause):
+            pause = self._probe_interval
             try:
                 await self.driver.ping(self._timeout)
                 while keys := self.outage.tombstones(_REPLAY):
                     await self.driver.delete_many(keys, self._timeout)
                     self.outage.deleted(keys)
-            except Exception:  # still down: the next round tries again
+            except Exception as cause:  # still down: the next round tries again
                 self.counters.failures += 1
+                if self.refuses(cause):
+                    self.outage.serve()
                 continue
             if self.outage.end():
                 return

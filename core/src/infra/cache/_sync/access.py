@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import math
 import random
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 from weakref import WeakValueDictionary
@@ -14,19 +13,21 @@ from weakref import WeakValueDictionary
 from infra.cache._sync.atomic import Atomics
 from infra.cache._sync.computing import Computations, Job
 from infra.cache._sync.link import Link
+from infra.cache._sync.purging import Purge
 from infra.cache._sync.space import Generation, Space
+from infra.cache.arguments import milliseconds
 from infra.cache.codecs import Codecs, UndecodableError
 from infra.cache.driver import CacheDriver
-from infra.cache.entries import Entry, milliseconds, safe, safe_all, safe_tags, unpack
-from infra.cache.errors import CacheError, CacheOperationError, CacheUnavailableError, CacheValueError
+from infra.cache.entries import Entry, safe, safe_all, safe_tags, unpack
+from infra.cache.errors import CacheError, CacheOperationError, CacheRefusedError, CacheUnavailableError, CacheValueError
 from infra.cache.model import TTL, CacheItem, SetMode
 from infra.cache.settings import CacheSettings
 from infra.errors import ErrorCode, InfraError
 from infra.plugin import OpenContext
 from infra.resource._sync import Resource
+from infra.resource.model import Health, Status
 from infra.runtime.bridge import ThreadBridge
-from infra.runtime.deadline import seconds
-from infra.runtime.threads import Background
+from infra.runtime.threads import Background, within
 
 _ERRORS: Final[Mapping[ErrorCode, type[CacheError]]] = {
     ErrorCode.UNAVAILABLE: CacheUnavailableError,
@@ -60,6 +61,7 @@ class CacheAccess(Resource[CacheDriver, CacheSettings]):
             self.codecs = parent.codecs
             self._link, self._atomics = parent._link, parent._atomics
             self._background, self._bridge, self._computations = parent._background, parent._bridge, parent._computations
+            self._purge = parent._purge
             path = (*parent._space.path, child)
         else:
             self.codecs = Codecs()
@@ -68,9 +70,10 @@ class CacheAccess(Resource[CacheDriver, CacheSettings]):
             self._link = Link(driver, settings, self._explain, self._background)
             self._atomics = Atomics(self._link, f"{prefix}@", self.provider)
             self._computations = Computations(self._link, self._atomics, self.codecs, settings, self._background, self._bridge)
+            self._purge = Purge(self._link, self._background, prefix)
             path = ("",)
         self._counters = self._link.counters
-        self._space = Space(self._link, prefix, path, settings.generation_trust, int(settings.tag_ttl * 1000))
+        self._space = Space(self._link, self._purge, prefix, path, settings.generation_trust, int(settings.tag_ttl * 1000))
 
     def release(self, timeout: float) -> None:
         """End the namespaces; the root also ends refreshes and probes."""
@@ -81,11 +84,25 @@ class CacheAccess(Resource[CacheDriver, CacheSettings]):
             if self._bridge is not None:
                 self._bridge.close()
 
-    def _write(self, operation: str, values: Mapping[str, object], ttl: TTL, tags: Sequence[str], mode: SetMode) -> int:
+    def health(self, timeout: float = 5.0) -> Health:
+        """Whether it serves now, as `Resource.health`; degraded where it reads and does not write."""
+        found = super().health(timeout)
+        probe = getattr(self.driver, "can_write", None)
+        if probe is None or found.status is not Status.UP:
+            return found
+        try:
+            within(timeout, probe, timeout)
+        except Exception as cause:
+            error = self.error(cause, "write")
+            status = Status.DEGRADED if isinstance(error, CacheRefusedError) else Status.DOWN
+            return Health(status, found.duration, str(error.code), error.message, remedy=error.remedy)
+        return found
+
+    def _write(self, operation: str, keys: Sequence[str], values: Iterable[object], ttl: TTL, tags: Sequence[str], mode: SetMode) -> int:
         self.check()
         ttl_ms = milliseconds(ttl)
         encode = self.codecs.encode
-        encoded = list(zip(safe_all(list(values)), map(encode, values.values()), strict=True))
+        encoded = list(zip(safe_all(keys), map(encode, values), strict=True))
         if not encoded:
             return 0
         try:
@@ -95,12 +112,18 @@ class CacheAccess(Resource[CacheDriver, CacheSettings]):
                 encoded = [(name, Entry(payload, tags=versions).pack()) for name, payload in encoded]
             data = generation.data
             items = [CacheItem(data + name, payload, ttl_ms) for name, payload in encoded]
-            if mode is not SetMode.SET:
+            written = 0
+            fitting = list(filter(self._link.fits, items))
+            if len(fitting) < len(items) and mode is not SetMode.ADD:  # what was there is not what the caller wants to be there
+                self._link.delete(operation, [item.key for item in items if item not in fitting])
+            if not fitting:
+                pass
+            elif mode is not SetMode.SET:
                 written = int(self._write_if(operation, encoded[0][0], items[0], mode))
             else:
-                written = sum(self._link.write(operation, items, mode))
-        except CacheUnavailableError:
-            self._space.bury([name for name, _ in encoded])
+                written = sum(self._link.write(operation, fitting, mode))
+        except CacheUnavailableError as error:
+            self._space.bury([name for name, _ in encoded], refused=isinstance(error, CacheRefusedError))
             return 0
         for item in items:
             self._computations.revoke(item.key)
@@ -138,7 +161,8 @@ class CacheAccess(Resource[CacheDriver, CacheSettings]):
         except UndecodableError:
             self._counters.undecodable += 1
             return None
-        if entry.fresh_until is not None and entry.fresh_until + late <= time.time():
+        # Where it ends with its time, the store's own TTL ends it, by the store's clock.
+        if entry.fresh_until is not None and entry.stale != 0 and entry.fresh_until + late <= self._link.now():
             return None
         if entry.tags and not self._space.are_current(generation, entry.tags, dict(zip(tags, versions, strict=True))):
             return None
@@ -157,7 +181,14 @@ class CacheAccess(Resource[CacheDriver, CacheSettings]):
         return None if entry is None else entry.payload
 
     def _job(
-        self, generation: Generation, name: str, factory: Callable[[], Any], ttl: TTL, stale: float, early: float, tags: tuple[str, ...]
+        self,
+        generation: Generation,
+        name: str,
+        factory: Callable[[], Any],
+        ttl: float | None,
+        stale: float,
+        early: float,
+        tags: tuple[str, ...],
     ) -> Job:
         return Job(
             space=self._space,
@@ -165,7 +196,7 @@ class CacheAccess(Resource[CacheDriver, CacheSettings]):
             name=name,
             factory=factory,
             read=partial(self._computed, name, tags),
-            ttl=None if ttl is None else seconds(ttl),
+            ttl=ttl,
             stale=stale,
             timed=bool(stale or early),
             tags=tags,
@@ -173,7 +204,7 @@ class CacheAccess(Resource[CacheDriver, CacheSettings]):
 
     def _is_due(self, fresh_until: float, eagerness: float) -> bool:
         """Whether the entry is stale, or XFetch draws this caller to refresh it before that."""
-        left = fresh_until - time.time()
+        left = fresh_until - self._link.now()
         if left <= 0:
             self._counters.stale += 1
             return True
@@ -201,7 +232,10 @@ class CacheAccess(Resource[CacheDriver, CacheSettings]):
         if isinstance(cause, InfraError):
             return cause
         code = self.driver.classify(cause) or (ErrorCode.TIMEOUT if isinstance(cause, TimeoutError) else ErrorCode.INTERNAL)
-        return _ERRORS.get(code, CacheOperationError)(
+        kind = _ERRORS.get(code, CacheOperationError)
+        if kind is CacheUnavailableError and self._link.refuses(cause):
+            kind = CacheRefusedError
+        return kind(
             self.describe(cause, operation),
             code=code,
             resource=self.name,

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
 from typing import Final, cast
 
 from infra.cache._sync.link import Link
 from infra.cache.codecs import UndecodableError
 from infra.cache.driver import AtomicCacheDriver
-from infra.cache.entries import Entry, unpack
+from infra.cache.entries import ENVELOPE, Entry, unpack
 from infra.cache.errors import CacheOperationError, CacheValueError
 from infra.cache.gcra import decide
 from infra.cache.model import CacheFeature, CacheItem, Decision, SetMode
@@ -23,7 +23,7 @@ class Atomics:
     """Atomic operations on the keys of a driver.
 
     Emulated, a counter keeps the time at which it ends beside its number, a lock is an entry that holds ``fence:token`` (empty when it is
-    free), and a limiter is one that holds its arrival time on this process's clock.
+    free), and a limiter is one that holds its arrival time on the driver's clock.
 
     Args:
         link: The way to the driver.
@@ -47,26 +47,45 @@ class Atomics:
         self._need(CacheFeature.CAS, operation)
         return self._link.call(operation, self._driver.cas, key, expected, value, ttl_ms)
 
-    def incr(self, key: str, by: int, ttl_ms: int | None) -> int:
-        """Add `by`; the sum. The TTL applies to a new counter only; emulated without TTL, also to one that a plain write made."""
+    def incr(self, key: str, by: int, ttl_ms: int | None, find: Callable[[bytes], Entry | None] | None = None) -> int:
+        """Add `by`; the sum. The TTL applies to a new counter only; emulated without TTL, also to one that a plain write made.
+
+        Args:
+            key: The counter.
+            by: What to add.
+            ttl_ms: The life of a new counter.
+            find: The entry in stored bytes, None where it does not count any more.
+        """
         if CacheFeature.INCR in self._features:
-            return self._link.call("incr", self._driver.incr, key, by, ttl_ms)
+            try:
+                return self._link.call("incr", self._driver.incr, key, by, ttl_ms)
+            except CacheValueError:
+                (raw,) = self._link.read((key,))
+                if CacheFeature.CAS not in self._features or raw is None or raw[:1] != ENVELOPE:
+                    raise
+                # An integer with a time or tags, which the server cannot add to.
         self._need(CacheFeature.INCR, "incr", over_cas=True)
         for _ in range(_ATTEMPTS):
-            now = time.time()
+            now = self._link.now()
             (raw,) = self._link.read((key,))
-            entry = None if raw is None else _unpack(raw)
+            entry = None if raw is None else _unpack(raw) if find is None else find(raw)
             number = 0
             ends = None if ttl_ms is None else now + ttl_ms / 1000
-            if entry is not None and (entry.fresh_until is None or entry.fresh_until > now):
+            if entry is not None and (find is not None or entry.fresh_until is None or entry.fresh_until > now):
                 number = _integer(entry.payload)
-                if entry.fresh_until is not None or CacheFeature.TTL in self._features:
-                    ends = entry.fresh_until or self._ends(key, now)
+                if CacheFeature.TTL in self._features:
+                    ends = self._ends(key, now)
+                elif entry.fresh_until is not None:
+                    ends = entry.fresh_until + (entry.stale or 0.0)
+            else:
+                entry = Entry(b"")
             number += by
             if number not in _INTEGERS:
                 raise CacheValueError("the counter would leave 64 bits", operation="incr", remedy="delete it, or count in larger units")
             left = None if ends is None else max(1, int((ends - now) * 1000))
-            if self.cas("incr", key, raw, Entry(b"%d" % number, ends).pack(), left):
+            # Where the provider cannot tell what is left, the entry says it.
+            until = entry.fresh_until if CacheFeature.TTL in self._features or entry.stale else ends
+            if self.cas("incr", key, raw, entry._replace(payload=b"%d" % number, fresh_until=until).pack(), left):
                 return number
         raise self._contended("incr")
 
@@ -118,7 +137,7 @@ class Atomics:
         self._need(CacheFeature.GCRA, "limiter", over_cas=True)
         for _ in range(_ATTEMPTS):
             (raw,) = self._link.read((key,))
-            now_ms = time.time() * 1000
+            now_ms = self._link.now() * 1000
             tat, decision = decide(_number(raw), now_ms, interval_ms, burst, cost)
             if not decision.allowed or not cost:
                 return decision

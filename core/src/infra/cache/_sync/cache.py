@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import timedelta
@@ -15,11 +14,11 @@ from infra.cache._sync.access import CacheAccess
 from infra.cache._sync.cached import CachedFunction, cached_function
 from infra.cache._sync.limiter import Limiter
 from infra.cache._sync.lock import CacheLock
+from infra.cache.arguments import eagerness, integer, milliseconds, span
 from infra.cache.codecs import BYTES, UndecodableError, is_plain, load_json
-from infra.cache.entries import ENVELOPE, Entry, milliseconds, safe, safe_all, safe_part, safe_tags
-from infra.cache.errors import CacheOperationError, CacheUnavailableError, CacheValueError
-from infra.cache.model import MISS, TTL, CacheStats, SetMode
-from infra.runtime.deadline import seconds
+from infra.cache.entries import ENVELOPE, Entry, distinct, safe, safe_all, safe_part, safe_tags
+from infra.cache.errors import CacheOperationError, CacheRefusedError, CacheUnavailableError, CacheValueError
+from infra.cache.model import MISS, TTL, CacheItem, CacheStats, SetMode
 
 T = TypeVar("T")
 
@@ -72,7 +71,7 @@ class Cache(CacheAccess):
     def get_many(self, keys: Iterable[str], tags: Sequence[str] = ()) -> dict[str, Any]:
         """The values of those keys that have one, in the order of `keys`, in one round trip."""
         self.check()
-        wanted = list(dict.fromkeys(keys))
+        wanted = distinct(keys)
         if not wanted:
             return {}
         names = safe_tags(tags)
@@ -141,7 +140,7 @@ class Cache(CacheAccess):
             return None
         until = found[2].fresh_until
         stored = math.inf if left < 0 else left / 1000
-        return stored if until is None else max(0.0, min(stored, until - time.time()))
+        return stored if until is None else max(0.0, min(stored, until - self._link.now()))
 
     # Writing
 
@@ -155,16 +154,19 @@ class Cache(CacheAccess):
             tags: Groups to invalidate it by.
 
         Returns:
-            False while the provider is down.
+            False while the provider is down or refuses to write, and for a value larger than the whole cache, which is told in the log
+            once and evicts nothing; the old value is gone then.
 
         Raises:
-            CacheValueError: The value cannot be stored, or the TTL is not positive.
+            CacheValueError: The value cannot be stored, or the TTL is not between a millisecond and 100 years.
         """
-        return self._write("set", {key: value}, ttl, tags, SetMode.SET) == 1
+        return self._write("set", (key,), (value,), ttl, tags, SetMode.SET) == 1
 
     def set_many(self, values: Mapping[str, object], ttl: TTL = 3600, *, tags: Sequence[str] = ()) -> bool:
         """Store all `values` in one round trip; False while the provider is down."""
-        return self._write("set_many", values, ttl, tags, SetMode.SET) == len(values)
+        if not isinstance(values, Mapping):
+            raise CacheValueError("what set_many stores is no mapping", resource=self.name, operation="set_many", remedy="give a dict")
+        return self._write("set_many", list(values), values.values(), ttl, tags, SetMode.SET) == len(values)
 
     def set_json(self, key: str, value: object, ttl: TTL = 3600) -> bool:
         """Store `value` as plain JSON, which programs without this library read too; it starts with one letter ``j``.
@@ -172,19 +174,19 @@ class Cache(CacheAccess):
         Raises:
             CacheValueError: JSON cannot hold the value without loss.
         """
-        if not is_plain(value):
+        if not _is_plain(value):
             raise CacheValueError(
                 f"a {type(value).__name__} is no plain JSON value", resource=self.name, operation="set_json", remedy="use set"
             )
-        return self._write("set_json", {key: value}, ttl, (), SetMode.SET) == 1
+        return self._write("set_json", (key,), (value,), ttl, (), SetMode.SET) == 1
 
     def add(self, key: str, value: object, ttl: TTL = 3600, *, tags: Sequence[str] = ()) -> bool:
         """Store `value` only if `key` has none; whether it was stored. Of concurrent callers one wins."""
-        return self._write("add", {key: value}, ttl, tags, SetMode.ADD) == 1
+        return self._write("add", (key,), (value,), ttl, tags, SetMode.ADD) == 1
 
     def replace(self, key: str, value: object, ttl: TTL = 3600, *, tags: Sequence[str] = ()) -> bool:
         """Store `value` only if `key` has one; whether it was stored."""
-        return self._write("replace", {key: value}, ttl, tags, SetMode.REPLACE) == 1
+        return self._write("replace", (key,), (value,), ttl, tags, SetMode.REPLACE) == 1
 
     def delete(self, key: str) -> bool:
         """Delete `key`, and forbid any computation of it that is under way to store its result; whether it was there.
@@ -197,7 +199,7 @@ class Cache(CacheAccess):
     def delete_many(self, keys: Iterable[str]) -> int:
         """Delete all of `keys`, as `delete` does; how many were there."""
         self.check()
-        names = list(dict.fromkeys(map(safe, keys)))
+        names = list(dict.fromkeys(safe_all(distinct(keys))))
         if not names:
             return 0
         self._counters.deletes += len(names)
@@ -211,10 +213,10 @@ class Cache(CacheAccess):
             if self._atomics.locks:
                 doomed += [generation.lease + name for name in names]
             return sum((self._link.delete("delete", doomed))[: len(names)])
-        except CacheUnavailableError:
+        except CacheUnavailableError as error:
             for name in names:
                 self._computations.revoke(self._space.generation.data + name)
-            self._space.bury(names)
+            self._space.bury(names, refused=isinstance(error, CacheRefusedError))
             return 0
 
     def touch(self, key: str, ttl: TTL = 3600) -> bool:
@@ -232,8 +234,8 @@ class Cache(CacheAccess):
             stored, raw, entry = found
             if entry.fresh_until is None:
                 return self._atomics.touch(stored, raw, ttl_ms)
-            until = None if ttl_ms is None else time.time() + ttl_ms / 1000
-            moved = Entry(entry.payload, until, entry.cost, entry.tags).pack()
+            until = None if ttl_ms is None else self._link.now() + ttl_ms / 1000
+            moved = Entry(entry.payload, until, entry.cost, entry.tags, 0.0).pack()
             return self._atomics.cas("touch", stored, raw, moved, ttl_ms)
         except CacheUnavailableError:
             return False
@@ -254,17 +256,19 @@ class Cache(CacheAccess):
             CacheUnavailableError: It is down.
         """
         self.check()
-        name, ttl_ms = safe(key), milliseconds(ttl)
+        name, by, ttl_ms = safe(key), integer(by, "by"), milliseconds(ttl)
         try:
             generation = self._space.settle()
-            return self._atomics.incr(generation.data + name, by, ttl_ms)
+            return self._atomics.incr(generation.data + name, by, ttl_ms, partial(self._open, generation))
+        except CacheRefusedError:
+            raise
         except CacheUnavailableError:
             self._space.bury([name])
             raise
 
     def decr(self, key: str, by: int = 1, ttl: TTL = 3600) -> int:
         """`incr` by ``-by``."""
-        return self.incr(key, -by, ttl)
+        return self.incr(key, -integer(by, "by"), ttl)
 
     def cas(self, key: str, expected: object, value: object, ttl: TTL = 3600) -> bool:
         """Store `value` only if `key` holds what equals `expected`; whether it was stored. Of concurrent callers one wins.
@@ -292,7 +296,17 @@ class Cache(CacheAccess):
                 raw = found[1]
                 if expected is MISS or not self._equals(found[2].payload, expected):
                     return False
-            return self._atomics.cas("cas", generation.data + name, raw, encoded, ttl_ms)
+            item = CacheItem(generation.data + name, encoded, ttl_ms)
+            if not self._link.fits(item):
+                raise CacheValueError(
+                    f"a value of {len(encoded)} bytes is more than the cache holds",
+                    resource=self.name,
+                    operation="cas",
+                    remedy="store less",
+                )
+            return self._atomics.cas("cas", item.key, raw, encoded, ttl_ms)
+        except CacheRefusedError:
+            raise
         except CacheUnavailableError:
             self._space.bury([name])
             raise
@@ -321,13 +335,18 @@ class Cache(CacheAccess):
             early: Overrides the setting of that name: XFetch's beta (Vattani, Chierichetti and Lowenstein, "Optimal probabilistic cache
                 stampede prevention", VLDB 2015); 0 never refreshes before the time.
             tags: Groups to invalidate it by.
+
+        Raises:
+            CacheCycleError: `factory` asks for the same key, itself or through others.
+            CacheValueError: The value cannot be stored, or an argument is out of range; the latter before `factory` is called.
         """
         self.check()
         names = safe_tags(tags) if tags else ()
-        window = seconds(stale)
-        beta = self.settings.early if early is None else early
+        window, ttl_ms = span(stale, "stale"), milliseconds(ttl)
+        beta = self.settings.early if early is None else eagerness(early)
         name = safe(key)
-        job = partial(self._job, name=name, factory=factory, ttl=ttl, stale=window, early=beta, tags=names)
+        fresh = None if ttl_ms is None else ttl_ms / 1000
+        job = partial(self._job, name=name, factory=factory, ttl=fresh, stale=window, early=beta, tags=names)
         try:
             if names:
                 generation, (raw, *versions) = self._space.read((name,), names)
@@ -373,6 +392,11 @@ class Cache(CacheAccess):
             early: As in `get_or_set`.
             tags: As in `get_or_set`.
         """
+        milliseconds(ttl)
+        span(stale, "stale")
+        safe_tags(tags)
+        if early is not None:
+            eagerness(early)
         return partial(cached_function, self, ttl=ttl, key=key, stale=stale, early=early, tags=tags)
 
     # Groups of entries
@@ -380,9 +404,10 @@ class Cache(CacheAccess):
     def namespace(self, name: str) -> Cache:
         """A part of this cache with its own keys, tags, locks and `clear`. Clearing a cache clears the namespaces below it."""
         self.check()
+        part = safe_part(name)
         child = cast("Cache | None", self._children.get(name))
         if child is None:
-            child = Cache(self.driver, self.settings, self.context, owned=False, parent=self, child=safe_part(name))
+            child = Cache(self.driver, self.settings, self.context, owned=False, parent=self, child=part)
             child = cast(Cache, self._children.setdefault(name, child))
         return child
 
@@ -397,8 +422,8 @@ class Cache(CacheAccess):
             if generation.complete:
                 self._link.delete("invalidate_tags", [generation.tag + name for name in names])
             return True
-        except CacheUnavailableError:
-            self._space.bury_tags(names)
+        except CacheUnavailableError as error:
+            self._space.bury_tags(names, refused=isinstance(error, CacheRefusedError))
             return False
 
     def clear(self) -> bool:
@@ -407,8 +432,8 @@ class Cache(CacheAccess):
         try:
             self._space.renew()
             return True
-        except CacheUnavailableError:
-            self._space.bury_all()
+        except CacheUnavailableError as error:
+            self._space.bury_all(refused=isinstance(error, CacheRefusedError))
             return False
 
     # Locks and limits
@@ -427,7 +452,7 @@ class Cache(CacheAccess):
         self.check()
         if not self._atomics.locks:
             self.need("lock", "choose a provider with locks or cas")
-        return CacheLock(self._atomics, self._space.outside("@", name), name, self.name, seconds(ttl), wait)
+        return CacheLock(self._atomics, self._space.outside("@", name), name, self.name, ttl, wait)
 
     def limiter(self, name: str, rate: float, burst: int) -> Limiter:
         """A rate limiter between processes (GCRA).
@@ -455,3 +480,10 @@ class Cache(CacheAccess):
         """Where the provider keeps `key` now, for its own tools, such as ``redis-cli``."""
         self.check()
         return (self._space.settle()).data + safe(key)
+
+
+def _is_plain(value: object) -> bool:
+    try:
+        return is_plain(value)
+    except RecursionError:
+        return False

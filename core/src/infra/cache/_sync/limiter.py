@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Literal
 
 from infra.cache._sync.atomic import Atomics
-from infra.cache.errors import CacheUnavailableError, CacheValueError
+from infra.cache.arguments import integer, milliseconds, positive
+from infra.cache.errors import CacheUnavailableError
 from infra.cache.model import Decision
 
 
@@ -20,13 +21,13 @@ class Limiter:
     def __init__(
         self, atomics: Atomics, key: Callable[[str], str], rate: float, burst: int, policy: Literal["allow", "deny", "raise"]
     ) -> None:
-        if rate <= 0 or burst < 1:
-            raise CacheValueError(f"a limiter of {rate} per second and burst {burst} admits nothing", remedy="give positive numbers")
-        self.rate = rate
-        self.burst = burst
+        self.rate = positive(rate, "rate")
+        self.burst = integer(burst, "burst", 1)
+        if self.burst / self.rate >= 0.001:  # refuses what takes longer than 100 years to come back
+            milliseconds(self.burst / self.rate)
         self._atomics = atomics
         self._key = key
-        self._interval_ms = 1000 / rate
+        self._interval_ms = 1000 / self.rate
         self._policy = policy
 
     def acquire(self, subject: str = "", cost: int = 1) -> Decision:
@@ -36,10 +37,9 @@ class Limiter:
 
         Raises:
             CacheUnavailableError: The provider is down, and the policy is to raise.
-            CacheValueError: A negative cost.
+            CacheValueError: A cost that is no integer, or negative.
         """
-        if cost < 0:
-            raise CacheValueError("a cost cannot be negative", operation="limiter")
+        cost = min(integer(cost, "cost", 0), self.burst + 1)  # one that never can be allowed is as good as another
         try:
             return self._atomics.gcra(self._key(subject), self._interval_ms, self.burst, cost)
         except CacheUnavailableError:

@@ -9,9 +9,10 @@ from types import TracebackType
 from typing import Final
 
 from infra.cache._sync.atomic import Atomics
+from infra.cache.arguments import lasting, patience
 from infra.cache.entries import new_version
 from infra.cache.errors import LockLostError, LockNotAcquiredError
-from infra.runtime.deadline import Deadline, seconds
+from infra.runtime.deadline import Deadline
 from infra.runtime.threads import Watchdog, sleep
 
 _FIRST_PAUSE: Final = 0.005
@@ -30,16 +31,17 @@ class CacheLock:
         token: What identifies this holder.
     """
 
-    def __init__(self, atomics: Atomics, key: str, name: str, resource: str, ttl: float, wait: float | timedelta | None) -> None:
+    def __init__(
+        self, atomics: Atomics, key: str, name: str, resource: str, ttl: float | timedelta, wait: float | timedelta | None
+    ) -> None:
         self.name = name
         self.token = new_version()
         self.fence: int | None = None
         self._atomics = atomics
         self._key = key
         self._resource = resource
-        self._ttl = ttl
-        self._ttl_ms = max(1, int(ttl * 1000))
-        self._wait = None if wait is None else seconds(wait)
+        self._ttl_ms = lasting(ttl)
+        self._wait = patience(wait)
         self._watchdog: Watchdog | None = None
 
     def acquire(self, wait: float | timedelta | None = 0.0) -> bool:
@@ -47,8 +49,9 @@ class CacheLock:
 
         Raises:
             CacheUnavailableError: The provider is down.
+            CacheValueError: `wait` is no time.
         """
-        deadline = Deadline(wait)
+        deadline = Deadline(patience(wait))
         pause = _FIRST_PAUSE
         while True:
             self.fence = self._atomics.lock_acquire(self._key, self.token, self._ttl_ms)
@@ -82,7 +85,7 @@ class CacheLock:
                 operation="lock",
                 remedy="wait longer, or try again later",
             )
-        self._watchdog = Watchdog(self._ttl / 3, self.extend)
+        self._watchdog = Watchdog(self._ttl_ms / 3000, self.extend)
         self._watchdog.__enter__()
         return self
 

@@ -7,13 +7,13 @@ hides all earlier entries at once. A read fetches the ids together with what it 
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from infra.cache._sync.link import Link
-from infra.cache.entries import new_version, safe
+from infra.cache._sync.purging import Purge
+from infra.cache.entries import new_version, safe, version_name
 from infra.cache.errors import CacheOperationError
 from infra.cache.model import CacheItem, SetMode
 
@@ -34,7 +34,7 @@ class Generation:
 
     def __init__(self, prefix: str, path: tuple[str, ...], ids: tuple[bytes, ...]) -> None:
         self.ids = list[bytes | None](ids)
-        names = [_name(version) for version in ids]
+        names = [version_name(version) for version in ids]
         below = [f"{prefix}/", *(f"{prefix}:{name}/{child}" for name, child in zip(names, path[1:], strict=False))]
         #: The keys of the ids: of those that are known, and of the next.
         self.markers = tuple(below[: len(path)])
@@ -63,14 +63,16 @@ class Space:
         link: The way to the driver.
         prefix: What all keys of the resource start with.
         path: The namespaces' names from the root down, the root's empty one first.
+        purge: Frees the generations that end.
         trust: Seconds for which a write may rely on a generation seen before.
         tag_ttl_ms: Milliseconds after which a tag's version is forgotten.
     """
 
-    def __init__(self, link: Link, prefix: str, path: tuple[str, ...], trust: float, tag_ttl_ms: int) -> None:
+    def __init__(self, link: Link, purge: Purge, prefix: str, path: tuple[str, ...], trust: float, tag_ttl_ms: int) -> None:
         self.path = path
         self.prefix = prefix
         self._link = link
+        self._purge = purge
         self._trust = trust
         self._tag_ttl_ms = tag_ttl_ms
         self.generation = Generation(prefix, path, ())
@@ -82,7 +84,7 @@ class Space:
     def read_one(self, key: str) -> tuple[Generation, bytes | None]:
         """The present generation and the stored bytes of `key`, which need not be safe."""
         generation = self.generation
-        if generation.complete:
+        if generation.complete and type(key) is str:
             found = self._link.read(generation.requests.get(key) or generation.request(key))
             raw = found.pop()
             if found == generation.ids:
@@ -136,6 +138,7 @@ class Space:
         generation = self.settle(fresh=True)
         self._link.write("clear", [CacheItem(generation.markers[-1], new_version().encode(), None)], SetMode.SET)
         self._link.cleared_at = time.monotonic()
+        self._doom(generation)
 
     def versions(self, generation: Generation, tags: Iterable[str]) -> dict[str, str]:
         """The present version of each of `tags`, for a write; made where there is none."""
@@ -148,7 +151,7 @@ class Space:
             theirs = tuple(item.key for item, ours in zip(missing, added, strict=True) if not ours)
             if theirs:
                 found.update(zip(theirs, self._link.read(theirs), strict=True))
-        return {tag: _name(found[key] or b"") for key, tag in keys.items()}
+        return {tag: version_name(found[key] or b"") for key, tag in keys.items()}
 
     def are_current(self, generation: Generation, tags: Mapping[str, str], known: Mapping[str, bytes | None]) -> bool:
         """Whether `tags` still have these versions, of which `known` were just read."""
@@ -157,25 +160,30 @@ class Space:
         if others:
             read = self._link.read(others)
             found.update((key.removeprefix(generation.tag), version) for key, version in zip(others, read, strict=True))
-        return all((version := found[tag]) is not None and _name(version) == wanted for tag, wanted in tags.items())
+        return all((version := found[tag]) is not None and version_name(version) == wanted for tag, wanted in tags.items())
 
-    def bury(self, names: Iterable[str]) -> None:
-        """Delete the entries once the driver is back, or all of the namespace where their keys are not known."""
+    def bury(self, names: Iterable[str], refused: bool = False) -> None:
+        """Delete the entries once the driver is back, or writes again where it `refused`; all of the namespace if keys are not known."""
         generation = self.generation
         marker = generation.markers[-1]
         keys = [generation.data + name for name in names] if generation.complete else [marker]
-        self._link.bury(keys, marker)
+        self._link.bury(keys, marker, refused)
 
-    def bury_tags(self, tags: Iterable[str]) -> None:
-        """Invalidate the tags once the driver is back, or all of the namespace where their keys are not known."""
+    def bury_tags(self, tags: Iterable[str], refused: bool = False) -> None:
+        """Invalidate the tags; as `bury`."""
         generation = self.generation
         marker = generation.markers[-1]
-        self._link.bury([generation.tag + tag for tag in tags] if generation.complete else [marker], marker)
+        self._link.bury([generation.tag + tag for tag in tags] if generation.complete else [marker], marker, refused)
 
-    def bury_all(self) -> None:
-        """Give the namespace a new generation once the driver is back."""
+    def bury_all(self, refused: bool = False) -> None:
+        """Give the namespace a new generation; as `bury`."""
         marker = self.generation.markers[-1]
-        self._link.bury([marker], marker)
+        self._link.bury([marker], marker, refused)
+        self._doom(self.generation)
+
+    def _doom(self, generation: Generation) -> None:
+        if generation.complete and (version := generation.ids[-1]) is not None:
+            self._purge.doom(version)
 
     def _is_trusted(self, generation: Generation) -> bool:
         return generation.complete and generation.seen > max(self._link.cleared_at, time.monotonic() - self._trust)
@@ -193,10 +201,3 @@ class Space:
             self.generation = Generation(self.prefix, self.path, (*ids, version))
             return None
         return None
-
-
-def _name(version: bytes) -> str:
-    """A stored id as a part of keys; any bytes will do, so that a damaged id is only another id."""
-    if len(version) == 16 and version.isalnum():
-        return version.decode("ascii")
-    return hashlib.blake2b(version, digest_size=8).hexdigest()

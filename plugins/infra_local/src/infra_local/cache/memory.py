@@ -15,7 +15,7 @@ from infra.plugin import ErrorCode, OpenContext
 from infra_local.cache.settings import MemoryCacheSettings
 
 _OVERHEAD: Final = 240  # measured on CPython 3.11: dict slot, key object, tuple, value object
-_INTEGERS: Final = range(-(2**63), 2**63)
+_LONGEST_KEY: Final = 240
 _NEVER: Final = float("inf")
 _FEATURES: Final = frozenset(set(CacheFeature) - {CacheFeature.SHARED})
 
@@ -37,10 +37,12 @@ class MemoryCacheDriver:
     """
 
     features = _FEATURES
+    now = staticmethod(time.monotonic)
 
     def __init__(self, max_entries: int, max_bytes: int) -> None:
         self.max_entries = max_entries
         self.max_bytes = max_bytes
+        self.largest_value = max_bytes - _OVERHEAD - _LONGEST_KEY
         self.bytes = 0
         self._lock = threading.Lock()
         self._entries: OrderedDict[str, tuple[bytes, float]] = OrderedDict()  # value, end; least recently used first
@@ -72,6 +74,9 @@ class MemoryCacheDriver:
         with self._lock:
             for key, value, ttl_ms in items:
                 allowed = mode is SetMode.SET or (self._live(key) is None) is (mode is SetMode.ADD)
+                if allowed and len(value) > self.largest_value:  # storing it would evict all others, and then itself
+                    self._delete(key)
+                    allowed = False
                 if allowed:
                     self._put(key, value, _end(ttl_ms))
                 written.append(allowed)
@@ -86,7 +91,7 @@ class MemoryCacheDriver:
         with self._lock:
             entry = self._live(key)
             total = by if entry is None else _integer(entry[0]) + by
-            if total not in _INTEGERS:
+            if not -(2**63) <= total < 2**63:
                 raise ValueError("the counter would leave 64 bits")
             self._put(key, b"%d" % total, _end(ttl_ms) if entry is None else entry[1])
             self._evict()
@@ -151,6 +156,10 @@ class MemoryCacheDriver:
                     self._arrivals = {other: at for other, at in self._arrivals.items() if at > now_ms}
             return decision
 
+    def scan(self, prefix: str, token: str, limit: int, timeout: float) -> tuple[list[str], str | None]:
+        with self._lock:
+            return [key for key in self._entries if key.startswith(prefix)], None
+
     def ping(self, timeout: float) -> None:
         """Memory is always there."""
 
@@ -206,9 +215,12 @@ class AsyncMemoryCacheDriver:
     """The asyncio door. Nothing waits, so nothing needs a thread."""
 
     features = _FEATURES
+    cancellable = True
+    now = staticmethod(time.monotonic)
 
     def __init__(self, blocking: MemoryCacheDriver) -> None:
         self._blocking = blocking
+        self.largest_value = blocking.largest_value
         self.classify = blocking.classify
         self.unwrap = blocking.unwrap
 
@@ -244,6 +256,9 @@ class AsyncMemoryCacheDriver:
 
     async def gcra(self, key: str, interval_ms: float, burst: int, cost: int, timeout: float) -> Decision:
         return self._blocking.gcra(key, interval_ms, burst, cost, timeout)
+
+    async def scan(self, prefix: str, token: str, limit: int, timeout: float) -> tuple[list[str], str | None]:
+        return self._blocking.scan(prefix, token, limit, timeout)
 
     async def ping(self, timeout: float) -> None:
         """Memory is always there."""

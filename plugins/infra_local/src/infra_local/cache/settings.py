@@ -28,4 +28,5 @@ class SQLiteCacheSettings(CacheSettings):
 
     path: Path | None = Field(None, description="The file; else cache-NAME.db in the data folder. Not on a network file system.")
     synchronous: Literal["off", "normal", "full"] = Field("normal", description="SQLite's durability against loss of power.")
+    max_bytes: int = Field(1 << 30, ge=1 << 20, description="Most bytes of entries in the file; beyond, those written first go.")
     timeout: Seconds = Field(5.0, gt=0, description="Seconds that one call may take, waiting for other writers included.")

@@ -20,10 +20,12 @@ from infra_local.cache.settings import SQLiteCacheSettings
 from infra_local.filesystem import network_file_system
 
 _FEATURES: Final = frozenset(set(CacheFeature) - {CacheFeature.BOUNDED})
-_INTEGERS: Final = range(-(2**63), 2**63)
 _NEVER: Final = 2**63 - 1
 _PARAMETERS: Final = 500  # SQLite allows 999 in its oldest builds
 _SWEEP_EVERY: Final = 500  # writes
+_SWEEP_AFTER_MS: Final = 60_000  # at the next write
+_EVICTED: Final = 500  # rows at once
+_LARGEST_BLOB: Final = 1_000_000_000 - 1000  # SQLite's own limit, with room for the key
 _FEW: Final = 4
 _SWEEP_ROWS: Final = 2000
 
@@ -32,6 +34,8 @@ CREATE TABLE IF NOT EXISTS entries (key TEXT PRIMARY KEY NOT NULL, value BLOB NO
 CREATE TABLE IF NOT EXISTS locks (name TEXT PRIMARY KEY NOT NULL, token TEXT NOT NULL, ends INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS fence (number INTEGER NOT NULL);
 INSERT INTO fence SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM fence);
+CREATE TABLE IF NOT EXISTS swept (place INTEGER NOT NULL);
+INSERT INTO swept SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM swept);
 """
 _SET: Final = (
     "INSERT INTO entries (key, value, ends) VALUES (?1, ?2, ?3)"
@@ -46,6 +50,8 @@ _SELECT: Final = "SELECT key, value FROM entries WHERE"
 _DELETE: Final = "DELETE FROM entries WHERE key = ? RETURNING ends"
 _DELETE_LOCK: Final = "DELETE FROM locks WHERE name = ? RETURNING ends"
 _SWEEP: Final = "DELETE FROM entries WHERE rowid > ? AND rowid <= ? AND ends <= ?"
+_SCAN: Final = "SELECT key FROM entries WHERE key >= ? AND key > ? AND key < ? ORDER BY key LIMIT ?"
+_EVICT: Final = "DELETE FROM entries WHERE rowid IN (SELECT rowid FROM entries WHERE key NOT GLOB '*/' ORDER BY rowid LIMIT ?)"
 _CAS: Final = "UPDATE entries SET value = ?, ends = ? WHERE key = ? AND value = ? AND ends > ?"
 _TAKE: Final = (
     "INSERT INTO locks (name, token, ends) VALUES (?1, ?2, ?3)"
@@ -65,17 +71,22 @@ class SQLiteCacheDriver:
     Args:
         path: The file.
         synchronous: SQLite's ``PRAGMA synchronous``.
+        max_bytes: The most bytes that entries take; beyond, those written first go.
     """
 
     features = _FEATURES
+    now = staticmethod(time.time)
 
-    def __init__(self, path: Path, synchronous: str) -> None:
+    def __init__(self, path: Path, synchronous: str, max_bytes: int) -> None:
         self.path = path
+        self.max_bytes = max_bytes
+        self.largest_value = min(max_bytes // 2, _LARGEST_BLOB)
         self._synchronous = synchronous
         self._idle: list[_Connection] = []
         self._writing = threading.Lock()  # writers of one process queue here, in order, instead of polling SQLite's lock
-        self._writes = 0
-        self._swept = 0  # the row up to which the last sweep came
+        self._writes = _SWEEP_EVERY  # the first write sweeps too: many processes write little and end
+        self._written = 0  # bytes since the size was looked at
+        self._swept_at = 0
         self._closed = False
         with self._connection(30.0) as connection:
             connection.executescript(_SCHEMA)
@@ -102,6 +113,10 @@ class SQLiteCacheDriver:
         with self._transaction(timeout, len(rows)) as connection:
             written = [connection.execute(statement, row if always else (*row, now)).rowcount == 1 for row in rows]
             self._sweep(connection, now, len(rows))
+            self._written += sum(len(row[1]) for row in rows)
+            if self._written > self.max_bytes // 16:
+                self._written = 0
+                self._evict(connection, now)
         return written
 
     def delete_many(self, keys: Sequence[str], timeout: float) -> list[bool]:
@@ -119,7 +134,7 @@ class SQLiteCacheDriver:
             row = connection.execute("SELECT value, ends FROM entries WHERE key = ? AND ends > ?", (key, now)).fetchone()
             value, ends = (b"0", _end(now, ttl_ms)) if row is None else cast("tuple[bytes, int]", row)
             total = _integer(value) + by
-            if total not in _INTEGERS:
+            if not -(2**63) <= total < 2**63:
                 raise ValueError("the counter would leave 64 bits")
             connection.execute(_SET, (key, b"%d" % total, ends))
         return total
@@ -173,6 +188,11 @@ class SQLiteCacheDriver:
                 connection.execute(_SET, (key, repr(arrival).encode(), int(arrival) + 1))
         return decision
 
+    def scan(self, prefix: str, token: str, limit: int, timeout: float) -> tuple[list[str], str | None]:
+        with self._connection(timeout) as connection:
+            rows = connection.execute(_SCAN, (max(prefix, token), token, prefix + "\x7f", limit)).fetchall()
+        return [row[0] for row in rows], rows[-1][0] if len(rows) == limit else None
+
     def ping(self, timeout: float) -> None:
         """Read from the file."""
         with self._connection(timeout) as connection:
@@ -190,6 +210,10 @@ class SQLiteCacheDriver:
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
             return _CODES.get(code, ErrorCode.INTERNAL)
         return ErrorCode.INVALID_ARGUMENT if isinstance(error, ValueError) else None
+
+    def refuses(self, error: BaseException) -> bool:
+        """A full disk is no reason not to read."""
+        return isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL
 
     def unwrap(self) -> Sequence[object]:
         """A connection of the pool, while one is idle."""
@@ -249,14 +273,32 @@ class SQLiteCacheDriver:
         return connection
 
     def _sweep(self, connection: sqlite3.Connection, now: int, writes: int) -> None:
-        """Now and then delete the expired entries among some rows, going round. An index by time would cost each write a page more."""
+        """Now and then delete the expired entries among some rows, going round. An index by time would cost each write a page more.
+
+        How far it came stands in the file, so that processes that live shortly go round together.
+        """
         self._writes += writes
-        if self._writes < _SWEEP_EVERY:
+        if self._writes < _SWEEP_EVERY and self._swept_at <= now < self._swept_at + _SWEEP_AFTER_MS:
             return
-        self._writes = 0
-        connection.execute(_SWEEP, (self._swept, self._swept + _SWEEP_ROWS, now))
+        self._writes, self._swept_at = 0, now
+        place: int = connection.execute("SELECT place FROM swept").fetchone()[0]
+        connection.execute(_SWEEP, (place, place + _SWEEP_ROWS, now))
         last: int = connection.execute("SELECT coalesce(max(rowid), 0) FROM entries").fetchone()[0]
-        self._swept = 0 if self._swept + _SWEEP_ROWS >= last else self._swept + _SWEEP_ROWS
+        connection.execute("UPDATE swept SET place = ?", (0 if place + _SWEEP_ROWS >= last else place + _SWEEP_ROWS,))
+
+    def _evict(self, connection: sqlite3.Connection, now: int) -> None:
+        """Keep within the bound: what has expired goes first, then what was written first. The ids of generations stay."""
+        if self._size(connection) <= self.max_bytes:
+            return
+        connection.execute("DELETE FROM entries WHERE ends <= ?", (now,))
+        while self._size(connection) > self.max_bytes * 0.9 and connection.execute(_EVICT, (_EVICTED,)).rowcount > 0:
+            pass
+
+    @staticmethod
+    def _size(connection: sqlite3.Connection) -> int:
+        """The bytes of the pages in use."""
+        pages, free, size = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size"))
+        return (pages - free) * size
 
 
 _CODES: Final = {
@@ -297,7 +339,7 @@ def open_driver(settings: SQLiteCacheSettings, context: OpenContext) -> SQLiteCa
             provider=context.provider,
             remedy="set `path` to a file in a folder that can be written",
         ) from error
-    return SQLiteCacheDriver(path, settings.synchronous)
+    return SQLiteCacheDriver(path, settings.synchronous, settings.max_bytes)
 
 
 @cache

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Sequence
 from typing import Final
 
@@ -12,8 +14,9 @@ from infra.cache.model import CacheFeature, CacheItem, Decision, SetMode
 from infra.driver import Cause
 from infra.plugin import ErrorCode
 from infra_redis.cache import scripts
+from infra_redis.cache.server import LARGEST_VALUE, Server
 from infra_redis.connections import AsyncConnections, pack
-from infra_redis.faults import classify, explain
+from infra_redis.faults import classify, explain, refuses
 
 # async-only: begin
 from redis.asyncio import Redis  # isort: skip
@@ -21,6 +24,9 @@ from redis.asyncio import Redis  # isort: skip
 # async-only: end
 # sync-only: from redis import Redis
 
+#: What `health` writes.
+PROBE: Final = "infra@probe"
+_GLOB: Final = re.compile(r"[*?\[\]\\^]")
 _FENCE: Final = "infra@fence"
 _MODES: Final[dict[SetMode, tuple[str, ...]]] = {SetMode.SET: (), SetMode.ADD: ("NX",), SetMode.REPLACE: ("XX",)}
 
@@ -34,13 +40,20 @@ class AsyncRedisCacheDriver:
     """
 
     features = frozenset(set(CacheFeature) - {CacheFeature.BOUNDED})
+    cancellable = True
 
     def __init__(self, connections: AsyncConnections, client: Redis) -> None:
         self._client = client
         self._connections = connections
         self._exchange = connections.exchange
         self._run = connections.run
-        self._known = False
+        #: Of the server's; less where its memory is bounded.
+        self.largest_value = LARGEST_VALUE
+        self._ahead: float | None = None  # of our monotonic clock is the server's, in seconds
+
+    def now(self) -> float:
+        """The server's clock, as of the last `ping`."""
+        return time.time() if self._ahead is None else time.monotonic() + self._ahead
 
     async def get_many(self, keys: Sequence[str], timeout: float) -> list[bytes | None]:
         return (await self._exchange(pack(("MGET", *keys)), 1, timeout))[0]
@@ -90,19 +103,39 @@ class AsyncRedisCacheDriver:
         stored, now = await self._run(scripts.GCRA, (key,), (repr(interval_ms), burst, cost), timeout)
         return decide(None if stored is None else float(stored), float(now), interval_ms, burst, cost)[1]
 
+    async def scan(self, prefix: str, token: str, limit: int, timeout: float) -> tuple[list[str], str | None]:
+        command = pack(("SCAN", token or "0", "MATCH", _GLOB.sub(r"\\\g<0>", prefix) + "*", "COUNT", limit))
+        cursor, keys = (await self._exchange(command, 1, timeout))[0]
+        return [key.decode() for key in keys], None if cursor == b"0" else cursor.decode()
+
     async def ping(self, timeout: float) -> None:
-        """Ask for a sign of life; the first time also whether it is a cluster, where the keys of one call live on several servers."""
+        """Ask for a sign of life, for the server's clock, and for what it is: a cluster and a Sentinel are no cache."""
         timeout *= 0.95  # to say what was not answered, before the caller's own timeout says less
-        if self._known:
-            await self._exchange(pack(("PING",)), 1, timeout)
-            return
+        began = time.monotonic()
         try:
-            (about,) = await self._exchange(pack(("INFO", "cluster")), 1, timeout)
+            (clock,) = await self._exchange(pack(("TIME",)), 1, timeout)
         except exceptions.NoPermissionError:
-            about = b""
-        if b"cluster_enabled:1" in about:
-            raise exceptions.RedisClusterException("the server is a node of a cluster, which this cache cannot use: name a single server")
-        self._known = True
+            await self._exchange(pack(("PING",)), 1, timeout)
+        except exceptions.ResponseError as error:
+            if classify(error) is not ErrorCode.INTERNAL:
+                raise
+            await self._exchange(pack(("PING",)), 1, timeout)  # a Sentinel does not know TIME
+        else:
+            self._ahead = int(clock[0]) + int(clock[1]) / 1e6 - (began + time.monotonic()) / 2
+        self._about = Server.of(await self._info(timeout))
+        self._about.check()
+        self.largest_value = self._about.largest_value
+
+    async def can_write(self, timeout: float) -> None:
+        """Write, and raise what the server says where it does not: it is full, a replica, or cannot save."""
+        await self.ping(timeout)
+        await self._exchange(pack(("SET", PROBE, "1", "PX", 1000)), 1, timeout * 0.95)
+
+    async def _info(self, timeout: float) -> bytes:
+        try:
+            return (await self._exchange(pack(("INFO",)), 1, timeout))[0]
+        except exceptions.NoPermissionError:
+            return b""
 
     async def close(self, timeout: float) -> None:
         """Close all connections."""
@@ -112,6 +145,10 @@ class AsyncRedisCacheDriver:
     def classify(self, error: BaseException) -> ErrorCode | None:
         """What an exception of redis-py stands for."""
         return classify(error)
+
+    def refuses(self, error: BaseException) -> bool:
+        """Whether the server answered that it does not write now."""
+        return refuses(error)
 
     def explain(self, error: BaseException) -> Cause | None:
         """Better words for it, and the settings that it is about."""

@@ -53,7 +53,7 @@ local stored = tonumber(redis.call('GET', KEYS[1]) or nil)
 local interval, burst, cost = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local arrival = math.max(stored or now, now) + cost * interval
 if cost > 0 and arrival - now - burst * interval <= 1e-6 then
-    redis.call('SET', KEYS[1], string.format('%.17g', arrival), 'PX', string.format('%.0f', math.ceil(arrival - now)))
+    redis.call('SET', KEYS[1], string.format('%.17g', arrival), 'PX', string.format('%.0f', math.max(1, math.ceil(arrival - now))))
 end
 return {stored and string.format('%.17g', stored) or false, string.format('%.17g', now)}
 """)

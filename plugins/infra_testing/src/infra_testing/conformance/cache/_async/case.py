@@ -24,11 +24,13 @@ class AsyncCacheCase(AsyncConformance):
 
     Attributes:
         bounded: Settings under which the provider holds some dozens of small entries; for those that declare BOUNDED.
+        small: Settings under which the provider holds no value of 8 MiB; for those that say what their largest value is.
     """
 
     capability: ClassVar[str] = "cache"
     feature_type: ClassVar[type[StrEnum]] = CacheFeature
     bounded: ClassVar[Mapping[str, object]] = {}
+    small: ClassVar[Mapping[str, object]] = {}
 
     @pytest_asyncio.fixture
     async def cache(self, opened: Any) -> AsyncCache:
