@@ -9,10 +9,12 @@ import pytest_asyncio
 from infra_testing.conformance.database import (
     AsyncDatabaseConformance,
     AsyncErrorCases,
+    AsyncMisuseCases,
     AsyncSessionCases,
     DatabaseConformance,
     DatabaseHarness,
     ErrorCases,
+    MisuseCases,
     ProxiedServer,
     SessionCases,
 )
@@ -90,14 +92,14 @@ class TestAsyncmy(AsyncDatabaseConformance):
         return database
 
 
-class TestAiomysql(AsyncSessionCases, AsyncErrorCases):
+class TestAiomysql(AsyncSessionCases, AsyncErrorCases, AsyncMisuseCases):
     """The parts that depend on the driver most; asyncmy runs them all."""
 
     harness = harness("aiomysql")
     database = TestAsyncmy.database
 
 
-class TestMySQLClient(SessionCases, ErrorCases):
+class TestMySQLClient(SessionCases, ErrorCases, MisuseCases):
     """The parts that depend on the driver most; PyMySQL runs them all."""
 
     harness = harness("mysqlclient")

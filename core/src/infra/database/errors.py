@@ -157,6 +157,7 @@ REMEDIES: Final[dict[Fault, str]] = {
     Fault.LOCK_TIMEOUT: "keep transactions short, or raise `lock_timeout`",
     Fault.POOL_TIMEOUT: "close sessions sooner, or raise `pool_size`",
     Fault.READ_ONLY: 'use session(role="writer")',
+    Fault.DATA: "correct the value, or change the column's type",
     Fault.STATEMENT: "correct the statement, or apply the migrations (`infra db upgrade`)",
     Fault.LIMIT: "free disk space or connections on the server",
     Fault.CORRUPT: "restore the database from a backup",

@@ -24,6 +24,8 @@ from infra.resource.causes import advice, plain_cause
 _FAILED: Final = "infra.failed"  # (transaction, error): that transaction must not be committed
 _COMMITTING: Final = "infra.committing"  # the transaction whose COMMIT was sent last
 _LONGEST: Final = 300
+#: What a DBAPI that cannot send a value raises besides its own errors. UnicodeEncodeError is a ValueError.
+_OF_VALUES: Final = (TypeError, ValueError, ArithmeticError)
 #: Faults that a setting can be to blame for.
 _OF_SETTINGS: Final = (Fault.CONNECTION, Fault.MISSING, Fault.UNAUTHENTICATED, Fault.PERMISSION)
 
@@ -125,9 +127,9 @@ class Translator:
             return None
         failure = self._driver.classify(error)
         if failure is None:
-            if not isinstance(context.sqlalchemy_exception, sa.DBAPIError):
-                return None  # raised before anything was sent, such as a value that a type refuses
-            failure = _fallback(error)
+            failure = _fallback(error) if isinstance(context.sqlalchemy_exception, sa.DBAPIError) else _unsent(error, context)
+            if failure is None:
+                return None
         gone = context.is_disconnect or failure.fault is Fault.CONNECTION
         context.is_disconnect = gone
         if committing and (gone or failure.commit_unknown):
@@ -192,6 +194,15 @@ def _fallback(error: BaseException) -> Failure:
     if isinstance(error, OSError):
         return Failure(fault=Fault.CONNECTION, commit_unknown=True)
     return Failure(fault=Fault.OTHER)
+
+
+def _unsent(error: Exception, context: ExceptionContext) -> Failure | None:
+    """What is raised before anything was sent: a value that a type or the DBAPI refuses, or one that is missing."""
+    if isinstance(error, sa.SQLAlchemyError):
+        return Failure(fault=Fault.STATEMENT) if isinstance(context.sqlalchemy_exception, sa.StatementError) else None
+    if isinstance(context.sqlalchemy_exception, sa.StatementError):
+        return Failure(fault=Fault.DATA)
+    return Failure(fault=Fault.DATA) if context.statement is not None and isinstance(error, _OF_VALUES) else None
 
 
 def _place(context: ExceptionContext) -> str | None:

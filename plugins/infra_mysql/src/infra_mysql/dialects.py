@@ -6,7 +6,13 @@ COMMIT and ROLLBACK are left out there.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from math import isfinite
+from types import NoneType
 from typing import Any, Final, cast
+from uuid import UUID
 
 from sqlalchemy import CheckConstraint
 from sqlalchemy.dialects import registry
@@ -21,6 +27,9 @@ from infra_mysql.settings import Driver
 _IN_TRANSACTION: Final = 1  # SERVER_STATUS_IN_TRANS
 #: The versions of MySQL's own client library are those of its server; MariaDB's began anew.
 _FIRST_OF_MYSQL: Final = 5
+#: Types of values that need no second look, and all that the drivers have literals for.
+_PLAIN: Final = frozenset({str, int, bytes, bool, NoneType, datetime, date, timedelta, time, UUID})
+_BINDABLE: Final = (str, int, float, Decimal, bytes, bytearray, memoryview, datetime, date, timedelta, time, UUID)
 #: What drivers say that would go on in the clear.
 TLS_MISSING: Final = "TLS is required, and the server does not offer it"
 
@@ -34,6 +43,25 @@ def raw_connection(connection: Any) -> Any:
     """The DBAPI's own connection, beneath the pool's and SQLAlchemy's adapter."""
     inner = getattr(connection, "dbapi_connection", connection)
     return getattr(inner, "driver_connection", inner)
+
+
+def check_values(row: Any) -> None:
+    """Refuse what has no literal in SQL.
+
+    Raises:
+        TypeError: A value is of a type that is none of SQL's.
+        ValueError: It is no finite number.
+    """
+    values: Iterable[Any] = cast("dict[str, Any]", row).values() if isinstance(row, dict) else row or ()
+    for value in values:
+        kind: type[Any] = type(value)
+        if kind in _PLAIN:
+            continue
+        if kind is float or kind is Decimal:
+            if not isfinite(value):
+                raise ValueError(f"{value} is no number of SQL's")
+        elif not isinstance(value, _BINDABLE):
+            raise TypeError(f"a {kind.__name__} cannot be a value of a statement")
 
 
 class TableChecks(MySQLDDLCompiler):
@@ -59,6 +87,17 @@ class _Lean:
 
     def on_connect(self) -> Any:
         """Nothing: the policy's own first statement names the character set."""
+
+    def do_execute(self, cursor: Any, statement: Any, parameters: Any, context: Any = None) -> None:
+        """As the driver, which would write any object's text into the statement."""
+        check_values(parameters)
+        cast("Any", super()).do_execute(cursor, statement, parameters, context)
+
+    def do_executemany(self, cursor: Any, statement: Any, parameters: Any, context: Any = None) -> None:
+        """Likewise, for many rows."""
+        for row in parameters:
+            check_values(row)
+        cast("Any", super()).do_executemany(cursor, statement, parameters, context)
 
     def do_commit(self, dbapi_connection: Any) -> None:
         """COMMIT, but for autocommit."""

@@ -26,7 +26,7 @@ _NUMBERS: Final[dict[Fault, tuple[int, ...]]] = {
     Fault.READ_ONLY: (1290, 1792, 1836, 3100, 3989),
     Fault.DATA: (
         *(1153, 1264, 1265, 1292, 1365, 1366, 1367, 1406, 1411, 1416, 1425, 1426, 1427, 1439, 1441, 1525),
-        *(1690, 3140, 3141, 3144, 3156, 3157, 4037, 4038, 4039, 4040, 4041),
+        *(1690, 3140, 3141, 3144, 3156, 3157, 4037, 4038, 4039, 4040, 4041, 4078, 4079),
     ),
     Fault.STATEMENT: (
         *(1046, 1050, 1051, 1052, 1054, 1056, 1060, 1061, 1063, 1064, 1065, 1066, 1068, 1069, 1071, 1072, 1075, 1091, 1103, 1109, 1110),
@@ -131,6 +131,8 @@ def _without_number(text: str, classes: list[type]) -> Failure:
     if any(word in said for word in _BROKEN):
         return Failure(fault=Fault.CONNECTION, commit_unknown=True)
     names = {kind.__name__ for kind in classes}
+    if "can not be used" in said:
+        return Failure(fault=Fault.DATA)
     if any(word in said for word in _CLOSED) or "InterfaceError" in names:
         return Failure(fault=Fault.CONNECTION)
     return Failure(fault=_class_of(classes))

@@ -27,6 +27,8 @@ _STATES: Final = {
     "40003": Fault.CONNECTION,
     "40P01": Fault.DEADLOCK,
     "42501": Fault.PERMISSION,
+    "42804": Fault.DATA,  # a value of another type than its column
+    "42846": Fault.DATA,  # likewise
     "55P03": Fault.LOCK_TIMEOUT,
     "57P01": Fault.CONNECTION,
     "57P02": Fault.CONNECTION,
@@ -52,8 +54,12 @@ _CLASSES: Final = {
 #: What is said without an SQLSTATE: libpq gives none for what fails before the session stands, nor do the DBAPIs for what they find.
 _TEXTS: Final = (
     (re.compile(r"too many (clients|connections)|remaining connection slots"), Fault.LIMIT),
-    (re.compile(r"invalid input for query argument"), Fault.DATA),
+    (re.compile(r"invalid input for query argument|cannot adapt type|cannot dump"), Fault.DATA),
+    # What the DBAPI itself cannot send: the connection is as it was.
+    (re.compile(r"number of (query arguments|parameters)"), Fault.STATEMENT),
 )
+#: What the server says of a statement whose bytes it cannot read, such as a null character in its text.
+_UNREADABLE: Final = re.compile(r"insufficient data left in message|invalid (message format|string in message)")
 #: Why a session did not come to stand: what is said, what it means, our words, and the settings that it is about.
 _REFUSALS: Final = (
     (re.compile(r"password authentication failed for user (?P<it>\"[^\"]*\")"), Fault.UNAUTHENTICATED, "wrong password for user {it}", ()),
@@ -114,6 +120,8 @@ def classify(error: BaseException) -> Failure | None:
         fault = Fault.CANCELLED if "user request" in text else Fault.STATEMENT_TIMEOUT
     elif state == "0A000" and "cached" in text:
         fault = Fault.SERIALIZATION  # the schema changed under a prepared statement: the same unit works when run again
+    elif state == "08P01" and _UNREADABLE.search(text):
+        return Failure(fault=Fault.STATEMENT, code=state)
     elif state == "XX000":
         fault = Fault.OTHER  # "internal error" is what extensions say of everything
     return Failure(
@@ -129,12 +137,12 @@ def classify(error: BaseException) -> Failure | None:
 
 def _without_state(error: BaseException) -> Failure:
     text = str(error)
-    refusal = _refusal(text) if isinstance(error, psycopg.OperationalError) or error.__cause__ is not None else None
-    if refusal is not None:
-        return refusal
     for pattern, fault in _TEXTS:
         if pattern.search(text):
             return Failure(fault=fault)
+    refusal = _refusal(text) if isinstance(error, psycopg.OperationalError) or error.__cause__ is not None else None
+    if refusal is not None:
+        return refusal
     if isinstance(error, psycopg.OperationalError):
         return Failure(fault=Fault.CONNECTION, commit_unknown=True)
     if isinstance(error, psycopg.DataError):

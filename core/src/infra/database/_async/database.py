@@ -17,11 +17,13 @@ from functools import cached_property
 from typing import Any, LiteralString, TypeVar, overload
 from uuid import UUID
 
-from sqlalchemy import Connection, Executable, MetaData, text
+from sqlalchemy import Connection, Executable, MetaData
+from sqlalchemy.exc import ArgumentError, CompileError, InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession
 
 from infra.database._async.engine import AsyncEngines, core
 from infra.database._async.session import AsyncAutocommitScope, AsyncSessionScope
+from infra.database.arguments import check_kind, check_lock, check_tables, check_unit, statement_of
 from infra.database.driver import DatabaseDriver
 from infra.database.errors import (
     TRANSIENT,
@@ -31,7 +33,7 @@ from infra.database.errors import (
     LockTimeoutError,
     UniqueError,
 )
-from infra.database.model import DatabaseFeature, DatabaseInfo, DatabaseStats, PoolStats, Retry, Role, SchemaReport
+from infra.database.model import DatabaseFeature, DatabaseInfo, DatabaseStats, Failure, Fault, PoolStats, Retry, Role, SchemaReport
 from infra.database.models import Base
 from infra.database.pooling import pool_stats
 from infra.database.results import BufferedResult, buffered
@@ -119,7 +121,9 @@ class AsyncDatabase(AsyncResource[AsyncEngines, DatabaseSettings]):
             TransactionFailedError: At the end, when an error in it was swallowed; nothing was committed.
             CommitUnknownError: At the end, when the answer to COMMIT never came.
         """
-        engine = self.driver.by_kind[role, autocommit]
+        if (role, False) not in self.driver.by_kind:
+            check_kind(role, self.driver.by_kind, "session", self.name, self.provider)
+        engine = self.driver.by_kind[role, bool(autocommit)]
         if autocommit:
             return AsyncAutocommitScope(self, engine, session_class)
         return AsyncSessionScope(self, engine, role, joins=not independent, session_class=session_class)
@@ -149,6 +153,7 @@ class AsyncDatabase(AsyncResource[AsyncEngines, DatabaseSettings]):
             DatabaseError: Whatever the last run raised.
         """
         self.check()
+        check_unit(work, retry, self.name, self.provider)
         if not independent and (found := find(self, here(), continues)) is not None:
             return await work(found.session)
         attempt = 0
@@ -187,15 +192,16 @@ class AsyncDatabase(AsyncResource[AsyncEngines, DatabaseSettings]):
         Within a session of this task it is part of that transaction; otherwise it commits by itself. Values belong into `params`: there is
         no API for a text with values pasted in.
         """
-        statement = text(sql) if isinstance(sql, str) else sql
         self.check()
+        statement = statement_of(sql, params, self.name, self.provider)
         if (found := find(self, here(), continues)) is not None:
-            return buffered(await found.session.execute(statement, params))
+            return buffered(await self._compiled(found.session.execute, statement, params))
         several = params is not None and not isinstance(params, Mapping)  # all or none: a transaction
+        check_kind(role, self.driver.by_kind, "execute", self.name, self.provider)
         engine = self.driver.by_kind[role, not several]
         connection: AsyncConnection
         async with engine.begin() as connection:
-            return buffered(await connection.execute(statement, params))
+            return buffered(await self._compiled(connection.execute, statement, params))
 
     async def health(self, timeout: float = 5.0) -> Health:
         """Whether it serves now. A pool that is exhausted while the server answers is DEGRADED, ``saturated``."""
@@ -244,6 +250,7 @@ class AsyncDatabase(AsyncResource[AsyncEngines, DatabaseSettings]):
 
     async def optimize(self, tables: Sequence[str] | None = None) -> None:
         """Refresh the planner's statistics and reclaim space, of `tables` or all."""
+        check_tables(tables, self.name, self.provider)
         await self._with_connection(lambda connection: self.policy.maintenance(connection, tables))
 
     async def create_all(self, metadata: MetaData) -> None:
@@ -278,6 +285,7 @@ class AsyncDatabase(AsyncResource[AsyncEngines, DatabaseSettings]):
             UnsupportedError: The provider has none.
         """
         self.check()
+        check_lock(name, timeout, self.name, self.provider)
         self.need(DatabaseFeature.LOCKS, "choose a provider with the feature `locks`")
         deadline = Deadline(timeout)
         connection: AsyncConnection
@@ -329,6 +337,13 @@ class AsyncDatabase(AsyncResource[AsyncEngines, DatabaseSettings]):
             else:
                 return False
         return False
+
+    async def _compiled(self, execute: Callable[..., Awaitable[Any]], statement: Executable, params: Any) -> Any:
+        """The result; a statement that SQLAlchemy cannot make text of is our error, as one that the server refuses."""
+        try:
+            return await execute(statement, params)
+        except (CompileError, ArgumentError, InvalidRequestError) as error:
+            raise self.driver.translator.translate(error, "execute", Failure(fault=Fault.STATEMENT)) from error
 
     async def _with_connection(self, work: Callable[[Connection], T]) -> T:
         self.check()

@@ -13,11 +13,13 @@ from threading import current_thread as here
 from typing import Any, LiteralString, TypeVar, overload
 from uuid import UUID
 
-from sqlalchemy import Connection, Engine, Executable, MetaData, text
+from sqlalchemy import Connection, Engine, Executable, MetaData
+from sqlalchemy.exc import ArgumentError, CompileError, InvalidRequestError
 from sqlalchemy.orm import Session
 
 from infra.database._sync.engine import Engines, core
 from infra.database._sync.session import AutocommitScope, SessionScope
+from infra.database.arguments import check_kind, check_lock, check_tables, check_unit, statement_of
 from infra.database.driver import DatabaseDriver
 from infra.database.errors import (
     TRANSIENT,
@@ -27,7 +29,7 @@ from infra.database.errors import (
     LockTimeoutError,
     UniqueError,
 )
-from infra.database.model import DatabaseFeature, DatabaseInfo, DatabaseStats, PoolStats, Retry, Role, SchemaReport
+from infra.database.model import DatabaseFeature, DatabaseInfo, DatabaseStats, Failure, Fault, PoolStats, Retry, Role, SchemaReport
 from infra.database.models import Base
 from infra.database.pooling import pool_stats
 from infra.database.results import BufferedResult, buffered
@@ -115,7 +117,9 @@ class Database(Resource[Engines, DatabaseSettings]):
             TransactionFailedError: At the end, when an error in it was swallowed; nothing was committed.
             CommitUnknownError: At the end, when the answer to COMMIT never came.
         """
-        engine = self.driver.by_kind[role, autocommit]
+        if (role, False) not in self.driver.by_kind:
+            check_kind(role, self.driver.by_kind, "session", self.name, self.provider)
+        engine = self.driver.by_kind[role, bool(autocommit)]
         if autocommit:
             return AutocommitScope(self, engine, session_class)
         return SessionScope(self, engine, role, joins=not independent, session_class=session_class)
@@ -145,6 +149,7 @@ class Database(Resource[Engines, DatabaseSettings]):
             DatabaseError: Whatever the last run raised.
         """
         self.check()
+        check_unit(work, retry, self.name, self.provider)
         if not independent and (found := find(self, here(), continues)) is not None:
             return work(found.session)
         attempt = 0
@@ -183,15 +188,16 @@ class Database(Resource[Engines, DatabaseSettings]):
         Within a session of this task it is part of that transaction; otherwise it commits by itself. Values belong into `params`: there is
         no API for a text with values pasted in.
         """
-        statement = text(sql) if isinstance(sql, str) else sql
         self.check()
+        statement = statement_of(sql, params, self.name, self.provider)
         if (found := find(self, here(), continues)) is not None:
-            return buffered(found.session.execute(statement, params))
+            return buffered(self._compiled(found.session.execute, statement, params))
         several = params is not None and not isinstance(params, Mapping)  # all or none: a transaction
+        check_kind(role, self.driver.by_kind, "execute", self.name, self.provider)
         engine = self.driver.by_kind[role, not several]
         connection: Connection
         with engine.begin() as connection:
-            return buffered(connection.execute(statement, params))
+            return buffered(self._compiled(connection.execute, statement, params))
 
     def health(self, timeout: float = 5.0) -> Health:
         """Whether it serves now. A pool that is exhausted while the server answers is DEGRADED, ``saturated``."""
@@ -240,6 +246,7 @@ class Database(Resource[Engines, DatabaseSettings]):
 
     def optimize(self, tables: Sequence[str] | None = None) -> None:
         """Refresh the planner's statistics and reclaim space, of `tables` or all."""
+        check_tables(tables, self.name, self.provider)
         self._with_connection(lambda connection: self.policy.maintenance(connection, tables))
 
     def create_all(self, metadata: MetaData) -> None:
@@ -271,6 +278,7 @@ class Database(Resource[Engines, DatabaseSettings]):
             UnsupportedError: The provider has none.
         """
         self.check()
+        check_lock(name, timeout, self.name, self.provider)
         self.need(DatabaseFeature.LOCKS, "choose a provider with the feature `locks`")
         deadline = Deadline(timeout)
         connection: Connection
@@ -322,6 +330,13 @@ class Database(Resource[Engines, DatabaseSettings]):
             else:
                 return False
         return False
+
+    def _compiled(self, execute: Callable[..., Any], statement: Executable, params: Any) -> Any:
+        """The result; a statement that SQLAlchemy cannot make text of is our error, as one that the server refuses."""
+        try:
+            return execute(statement, params)
+        except (CompileError, ArgumentError, InvalidRequestError) as error:
+            raise self.driver.translator.translate(error, "execute", Failure(fault=Fault.STATEMENT)) from error
 
     def _with_connection(self, work: Callable[[Connection], T]) -> T:
         self.check()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -110,6 +111,7 @@ class Engines:
         chosen: dict[str, Any] = {
             "echo": bool(self._settings.echo) and not production,
             "hide_parameters": production,
+            "json_serializer": strict_json,
             **options,
             **self.policy.engine_options(self._settings, self._is_sync),
         }
@@ -119,6 +121,11 @@ class Engines:
         self.translator.attach(core(engine))
         set_up_connections(core(engine), self.policy, self._settings, self.translator.translate)
         return engine
+
+
+def strict_json(value: Any) -> str:
+    """JSON as every server reads it: without NaN and infinity."""
+    return json.dumps(value, allow_nan=False)
 
 
 _POOL_OPTIONS = frozenset({"pool_size", "max_overflow", "pool_timeout", "pool_recycle", "pool_use_lifo"})

@@ -10,16 +10,17 @@ from typing import Any, ClassVar, Generic, TypeVar, cast
 from sqlalchemy import ColumnElement, CursorResult, delete, inspect, update
 from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm.exc import StaleDataError
+from sqlalchemy.orm.exc import FlushError, StaleDataError
 from sqlalchemy.orm.interfaces import ORMOption
 
+from infra.database.errors import NotNullError
 from infra.database.model import DatabaseFeature
 from infra.database.models import utcnow
 from infra.database.repository import keyset, upserts
 from infra.database.repository.bulk import insert_rows
 from infra.database.repository.errors import InvalidFilterError, RowNotFoundError, StaleVersionError
-from infra.database.repository.filters import conditions, filtered
-from infra.database.repository.loading import ONE_STATEMENT_AT_A_TIME, unique
+from infra.database.repository.filters import comparable, conditions, filtered
+from infra.database.repository.loading import ONE_STATEMENT_AT_A_TIME, unique, whole
 from infra.database.repository.mapping import ModelMap, model_map
 from infra.database.repository.model import UNSET, Page
 
@@ -80,7 +81,16 @@ class AsyncRepository(Generic[Model]):
     async def get_or_none(self, key: object, *, options: Sequence[ORMOption] | None = None, for_update: bool = False) -> Model | None:
         """The row with that primary key; None when there is none, or it is soft-deleted."""
         models = self._map
-        row = await self.session.get(models.model, key, options=options, with_for_update=for_update or None)
+        if len(models.primary_key) == 1:
+            key = comparable(models.columns[models.primary_key[0]], key)
+        try:
+            row = await self.session.get(models.model, key, options=options, with_for_update=for_update or None)
+        except InvalidRequestError as error:
+            raise InvalidFilterError(
+                f"the key of {models.name} is ({', '.join(models.primary_key)})",
+                operation="get",
+                remedy="give one value for each of its columns",
+            ) from error
         if models.soft_delete and row is not None and cast("Any", row).deleted_at is not None:
             return None
         return row
@@ -111,9 +121,9 @@ class AsyncRepository(Generic[Model]):
         statement = keyset.in_order(models, sort, self._dialect(), "list") if sort else models.select
         statement = filtered(statement, models, where, filters, "list")
         if limit is not None:
-            statement = statement.limit(limit)
+            statement = statement.limit(whole(limit, 0, "list", "limit"))
         if offset is not None:
-            statement = statement.offset(offset)
+            statement = statement.offset(whole(offset, 0, "list", "offset"))
         if options:
             statement = statement.options(*options)
         return cast("builtins.list[Model]", unique(await self.session.scalars(statement)).all())
@@ -135,8 +145,7 @@ class AsyncRepository(Generic[Model]):
             UnknownFieldError: A filter or sort key names no field.
             InvalidCursorError: `after` was altered, or belongs to another sort or filter.
         """
-        if limit < 1:
-            raise InvalidFilterError(f"a page of {limit} rows", operation="page", remedy="ask for one row at least")
+        whole(limit, 1, "page", "limit")
         models, dialect = self._map, self._dialect()
         keys = keyset.order(models, sort, "page")
         cursors = keyset.Cursors(self._cursor_key(), keyset.fingerprint(models, keys, where, filters))
@@ -173,8 +182,7 @@ class AsyncRepository(Generic[Model]):
         collection, whose rows a server repeats; any on MySQL, which runs one statement at a time) make it read page after page instead:
         under READ COMMITTED each is of its own moment.
         """
-        if batch_size < 1:
-            raise InvalidFilterError(f"a batch of {batch_size} rows", operation="stream", remedy="ask for one row at least")
+        whole(batch_size, 1, "stream", "batch_size")
         models, dialect = self._map, self._dialect()
         statement = filtered(keyset.in_order(models, sort, dialect, "stream"), models, where, filters, "stream")
         if options:
@@ -210,10 +218,23 @@ class AsyncRepository(Generic[Model]):
     # Writing
 
     async def add(self, row: Model) -> Model:
-        """Add a new row and flush; the same object, now persistent."""
+        """Add a new row and flush; the same object, now persistent.
+
+        Raises:
+            InvalidFilterError: It is no instance of this model.
+        """
+        if not isinstance(row, self._map.model):
+            raise InvalidFilterError(
+                f"a row of {self._map.name} is a {type(row).__name__}", operation="add", remedy=f"give an instance of {self._map.name}"
+            )
         self.session.add(row)
         added = list(self.session.new)  # with what it refers to
-        await self.session.flush()
+        try:
+            await self.session.flush()
+        except FlushError as error:
+            if "NULL identity" not in str(error):
+                raise
+            raise NotNullError(f"a row of {self._map.name} has no key", operation="add", remedy="give it one") from error
         for one in added:
             await self._complete(one)
         return row

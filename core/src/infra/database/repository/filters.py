@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from typing import Any, cast
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Final, cast
+from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, false, or_, true
+from sqlalchemy import ClauseElement, ColumnElement, Integer, Select, Uuid, and_, false, or_, true
 
 from infra.database.repository.errors import InvalidFilterError
 from infra.database.repository.mapping import Lookup, ModelMap
 from infra.database.repository.model import UNSET
 from infra.errors import nearest
+
+#: The most values of one list: asyncpg sends 32,767 parameters at most.
+MOST_MEMBERS: Final = 32_000
+_LARGEST: Final = 2**63
 
 Operator = Callable[[Any, Any], ColumnElement[bool]]
 
@@ -20,12 +25,41 @@ def _members(value: Any) -> tuple[list[Any], bool]:
     if isinstance(value, str | bytes | Mapping) or not isinstance(value, Collection):
         raise InvalidFilterError(f"in and not_in take a list, not {type(cast(object, value)).__name__}", remedy="pass a list, tuple or set")
     given = list(cast("Collection[Any]", value))
+    if len(given) > MOST_MEMBERS:
+        raise InvalidFilterError(
+            f"{len(given)} values in one list, where servers take {MOST_MEMBERS}",
+            remedy="ask in parts, or join the table that has the values",
+        )
     members = [item for item in given if item is not None]
     return members, len(members) < len(given)
 
 
+def comparable(column: Any, value: Any) -> Any:
+    """A value as its column compares it: text is no number, though MySQL takes any text for 0 and asyncpg refuses even digits.
+
+    Raises:
+        InvalidFilterError: It cannot be a value of its column: text that is no number or UUID, or a number of more than 64 bits.
+    """
+    kind = getattr(column, "type", None)
+    if isinstance(kind, Integer):
+        if isinstance(value, str):
+            try:
+                value = int(value)
+            except ValueError:
+                raise InvalidFilterError("text is compared with a whole number", remedy="give an int") from None
+        if isinstance(value, int) and not -_LARGEST <= value < _LARGEST:
+            raise InvalidFilterError("the number is larger than any column holds", remedy="give one of 64 bits")
+    elif isinstance(value, str) and isinstance(kind, Uuid) and kind.as_uuid:
+        try:
+            return UUID(value)
+        except ValueError:
+            raise InvalidFilterError("text is compared with a UUID", remedy="give a UUID, or its text") from None
+    return value
+
+
 def _in(column: Any, value: Any) -> ColumnElement[bool]:
     members, null = _members(value)
+    members = [comparable(column, one) for one in members]
     if not members:
         return column.is_(None) if null else false()
     return or_(column.in_(members), column.is_(None)) if null else column.in_(members)
@@ -33,6 +67,7 @@ def _in(column: Any, value: Any) -> ColumnElement[bool]:
 
 def _not_in(column: Any, value: Any) -> ColumnElement[bool]:
     members, null = _members(value)
+    members = [comparable(column, one) for one in members]
     # SQL's own NOT IN with a NULL in its list matches nothing at all; here None only excludes the rows without a value.
     if null:
         return and_(column.not_in(members), column.is_not(None)) if members else column.is_not(None)
@@ -40,40 +75,52 @@ def _not_in(column: Any, value: Any) -> ColumnElement[bool]:
 
 
 def _between(column: Any, value: Any) -> ColumnElement[bool]:
-    low, high = value
-    return column.between(low, high)
+    if not isinstance(value, Sequence) or isinstance(value, str | bytes) or len(cast("Sequence[Any]", value)) != 2:
+        raise InvalidFilterError("between takes two values", remedy="pass (low, high)")
+    low, high = cast("Sequence[Any]", value)
+    return column.between(comparable(column, low), comparable(column, high))
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise InvalidFilterError(f"text is compared with a {type(value).__name__}", remedy="pass a str")
+    return value
 
 
 def _ne(column: Any, value: Any) -> ColumnElement[bool]:
-    return column.is_not(None) if value is None else column != value
+    return column.is_not(None) if value is None else column != comparable(column, value)
 
 
 #: The operators of keyword filters, ``field__operator=value``. Text operators escape the wildcards ``%`` and ``_``;
 #: those with ``i`` ignore case everywhere, the others where the server's collation does (SQLite, and MySQL by default).
 OPERATORS: Mapping[str, Operator] = {
-    "eq": lambda column, value: column == value,
+    "eq": lambda column, value: column == comparable(column, value),
     "ne": _ne,
-    "gt": lambda column, value: column > value,
-    "gte": lambda column, value: column >= value,
-    "lt": lambda column, value: column < value,
-    "lte": lambda column, value: column <= value,
+    "gt": lambda column, value: column > comparable(column, value),
+    "gte": lambda column, value: column >= comparable(column, value),
+    "lt": lambda column, value: column < comparable(column, value),
+    "lte": lambda column, value: column <= comparable(column, value),
     "between": _between,
     "in": _in,
     "not_in": _not_in,
     "is_null": lambda column, value: column.is_(None) if value else column.is_not(None),
-    "contains": lambda column, value: column.contains(value, autoescape=True),
-    "icontains": lambda column, value: column.icontains(value, autoescape=True),
-    "startswith": lambda column, value: column.startswith(value, autoescape=True),
-    "istartswith": lambda column, value: column.istartswith(value, autoescape=True),
-    "endswith": lambda column, value: column.endswith(value, autoescape=True),
-    "iendswith": lambda column, value: column.iendswith(value, autoescape=True),
+    "contains": lambda column, value: column.contains(_text(value), autoescape=True),
+    "icontains": lambda column, value: column.icontains(_text(value), autoescape=True),
+    "startswith": lambda column, value: column.startswith(_text(value), autoescape=True),
+    "istartswith": lambda column, value: column.istartswith(_text(value), autoescape=True),
+    "endswith": lambda column, value: column.endswith(_text(value), autoescape=True),
+    "iendswith": lambda column, value: column.iendswith(_text(value), autoescape=True),
     "iexact": lambda column, value: column.ilike(_escaped(value), escape="/"),
 }
 _TAKE_NONE = frozenset({"eq", "ne", "is_null"})
 
 
 def _escaped(value: str) -> str:
-    return value.replace("/", "//").replace("%", "/%").replace("_", "/_")
+    return _text(value).replace("/", "//").replace("%", "/%").replace("_", "/_")
+
+
+def _is_condition(given: Any) -> bool:
+    return isinstance(given, ClauseElement | bool) or hasattr(given, "__clause_element__")
 
 
 def conditions(
@@ -86,6 +133,10 @@ def conditions(
         InvalidFilterError: A keyword's operator is unknown, or its value cannot be compared.
     """
     found = [*where]
+    if not all(map(_is_condition, where)):
+        raise InvalidFilterError(
+            "a condition is no expression", operation=operation, remedy="give SQLAlchemy expressions, or fields as keywords: field=value"
+        )
     lookups = models.lookups
     for key, value in filters.items():
         if value is not UNSET:

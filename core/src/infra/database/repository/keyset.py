@@ -42,9 +42,13 @@ def order(models: ModelMap[Any], sort: SortKeys, operation: str) -> list[Sort]:
     Raises:
         UnknownFieldError: A key names no column.
     """
-    given: Sequence[Sort | str] = (sort,) if isinstance(sort, Sort | str) else sort or ()
+    given: Any = (sort,) if isinstance(sort, Sort | str) else sort or ()
+    if not isinstance(given, Sequence) or not all(isinstance(one, Sort | str) for one in cast("Sequence[Any]", given)):
+        raise InvalidFilterError(
+            f"sort={sort!r} names no fields", operation=operation, remedy='give names, "-name" for descending, or infra.database.Sort'
+        )
     keys: list[Sort] = []
-    for one in given:
+    for one in cast("Sequence[Sort | str]", given):
         key = one if isinstance(one, Sort) else Sort(one.removeprefix("-"), one.startswith("-"))
         models.column(key.field, operation)
         keys.append(key)
@@ -163,7 +167,7 @@ class Cursors:
         """
         try:
             raw = base64.urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4))
-        except (binascii.Error, ValueError):
+        except (binascii.Error, ValueError, AttributeError):
             raw = b""
         signature, payload = raw[:_SIGNATURE_BYTES], raw[_SIGNATURE_BYTES:]
         if not hmac.compare_digest(signature, self._sign(payload)):

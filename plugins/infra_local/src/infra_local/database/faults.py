@@ -51,6 +51,8 @@ def classify(error: BaseException) -> Failure | None:
     if number is None:  # raised by the Python module, not by the library
         return Failure(fault=_without_code(error))
     primary = number & 0xFF
+    if str(error).startswith("Error binding parameter"):
+        return Failure(fault=Fault.DATA)
     fault = _EXTENDED.get(number) or _PRIMARY.get(primary, Fault.OTHER)
     found = _CONSTRAINT.search(str(error)) if primary == sqlite3.SQLITE_CONSTRAINT else None
     return Failure(
@@ -66,6 +68,8 @@ def classify(error: BaseException) -> Failure | None:
 def _without_code(error: sqlite3.Error) -> Fault:
     if str(error).lower().rstrip(".") in _GONE:
         return Fault.CONNECTION
+    if str(error).startswith("Error binding parameter"):
+        return Fault.DATA
     if isinstance(error, sqlite3.ProgrammingError):
         return Fault.STATEMENT
     return Fault.DATA if isinstance(error, sqlite3.DataError | sqlite3.InterfaceError) else Fault.OTHER

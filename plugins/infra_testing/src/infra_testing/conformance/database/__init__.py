@@ -4,6 +4,7 @@ from infra_testing.conformance.database._async.errors import AsyncErrorCases as 
 from infra_testing.conformance.database._async.faults import AsyncFaultCases as AsyncFaultCases
 from infra_testing.conformance.database._async.loading import AsyncLoadingCases as AsyncLoadingCases
 from infra_testing.conformance.database._async.migrations import AsyncMigrationCases as AsyncMigrationCases
+from infra_testing.conformance.database._async.misuse import AsyncMisuseCases as AsyncMisuseCases
 from infra_testing.conformance.database._async.outbox import AsyncOutboxCases as AsyncOutboxCases
 from infra_testing.conformance.database._async.paging import AsyncPagingCases as AsyncPagingCases
 from infra_testing.conformance.database._async.repository import AsyncRepositoryCases as AsyncRepositoryCases
@@ -13,6 +14,7 @@ from infra_testing.conformance.database._sync.errors import ErrorCases as ErrorC
 from infra_testing.conformance.database._sync.faults import FaultCases as FaultCases
 from infra_testing.conformance.database._sync.loading import LoadingCases as LoadingCases
 from infra_testing.conformance.database._sync.migrations import MigrationCases as MigrationCases
+from infra_testing.conformance.database._sync.misuse import MisuseCases as MisuseCases
 from infra_testing.conformance.database._sync.outbox import OutboxCases as OutboxCases
 from infra_testing.conformance.database._sync.paging import PagingCases as PagingCases
 from infra_testing.conformance.database._sync.repository import RepositoryCases as RepositoryCases
@@ -27,6 +29,7 @@ class AsyncDatabaseConformance(
     AsyncSessionCases,
     AsyncSharingCases,
     AsyncErrorCases,
+    AsyncMisuseCases,
     AsyncFaultCases,
     AsyncRepositoryCases,
     AsyncLoadingCases,
