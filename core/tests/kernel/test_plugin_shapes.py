@@ -36,8 +36,12 @@ def module(name: str = "broken", /, **functions: Any) -> types.ModuleType:
     return made
 
 
+def arguments(project: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {**project, **more}
+
+
 def provider(name: Any = "odd", **fields: Any) -> Provider:
-    return Provider(**{"name": name, "summary": "", "settings": "a:B", "open": "a:b", **fields})
+    return Provider(**arguments({"name": name, "summary": "", "settings": "a:B", "open": "a:b"}, **fields))
 
 
 def raising(error: BaseException) -> Any:
@@ -50,10 +54,6 @@ def raising(error: BaseException) -> Any:
 def midway() -> Any:
     yield provider("first")
     raise RuntimeError("midway")
-
-
-def arguments(project: dict[str, Any], **more: Any) -> dict[str, Any]:
-    return {**project, **more}
 
 
 def said_of(catalog: Catalog, name: str = "broken") -> str:
@@ -73,7 +73,7 @@ def said_of(catalog: Catalog, name: str = "broken") -> str:
         (midway, "infra_cache raised RuntimeError: midway"),
         (lambda: [provider(None)], "a Provider's name is None"),
         (lambda: [provider("two words")], "a Provider's name is 'two words'"),
-        (lambda: [Provider()], "infra_cache raised TypeError"),
+        (lambda: [Provider(**arguments({}))], "infra_cache raised TypeError"),
         (raising(SystemExit(3)), "infra_cache raised SystemExit: 3"),
         (raising(asyncio.CancelledError()), "infra_cache raised CancelledError"),
         (raising(GeneratorExit()), "infra_cache raised GeneratorExit"),
@@ -167,8 +167,12 @@ def test_hooks_get_their_arguments_by_name_in_pluggys_order() -> None:
     assert seen == ["cache.main ValueError(1)", "cache.main"]
 
 
+def scheme(reference: str) -> str:
+    return reference.partition(":")[0]
+
+
 def test_a_first_result_of_another_type_is_passed_over_and_told() -> None:
-    modules = [module(infra_resolve_secret=lambda: 5), module("good", infra_resolve_secret=lambda reference: reference[:5])]
+    modules = [module(infra_resolve_secret=lambda: 5), module("good", infra_resolve_secret=scheme)]
     catalog = discover(allow=[], modules=modules)
     assert catalog.first("infra_resolve_secret", "vault:x", kind=str) == "vault"
     assert said_of(catalog) == "infra_resolve_secret returned int, not str"
@@ -220,7 +224,7 @@ def test_two_modules_of_one_name_are_two_plugins() -> None:
 )
 def test_a_wrong_capability_is_left_out(fields: dict[str, Any], said: str) -> None:
     sound = {"name": "odd", "portable": "a:B", "portable_async": "a:C", "settings": "a:S"}
-    catalog = discover(allow=[], modules=[module(infra_capabilities=lambda: [Capability(**{**sound, **fields})])])
+    catalog = discover(allow=[], modules=[module(infra_capabilities=lambda: [Capability(**arguments(sound, **fields))])])
     assert "odd" not in catalog.capabilities
     assert said in said_of(catalog)
 
@@ -317,12 +321,6 @@ def test_a_driver_or_settings_class_that_is_none_is_told(
     monkeypatch.setitem(sys.modules, "opens_oddly", odd)
     declared: dict[str, Any] = {"name": "odd", "summary": "", "settings": "sample_plugin.settings:ClockSettings", "open": "x:y"}
     declared |= fields
-        "name": "odd",
-        "summary": "",
-        "settings": "sample_plugin.settings:ClockSettings",
-        "open": "opens_oddly:none",
-        **fields,
-    }
     broken = module(infra_clock=lambda: [Provider(**declared)])
     given = arguments(project, settings={"clock": {"main": {"provider": "odd"}}}, modules=[sample, broken])
 
