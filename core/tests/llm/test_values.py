@@ -163,7 +163,7 @@ def test_errors_follow_status_then_code_then_type(failure: Failure, kind: type[L
     assert error_type(failure) is kind
 
 
-def test_retries_have_jitter_obey_the_server_and_end_with_deadline_and_budget() -> None:
+def test_retries_have_jitter_obey_the_server_and_end_with_the_deadline() -> None:
     policy = RetryPolicy(retries=2, delay=1.0, delay_max=1.5, budget=RetryBudget(saved=10_000))
     down = UnavailableError("down")
     waits = [policy.wait(down, 2, None) for _ in range(30)]
@@ -172,17 +172,23 @@ def test_retries_have_jitter_obey_the_server_and_end_with_deadline_and_budget() 
     assert policy.wait(down, 3, None) is None
     assert policy.wait(QuotaExhaustedError("no credit"), 1, None) is None
     assert policy.wait(RateLimitedError("slow", retry_after=7.0), 1, None) == 7.0
-    assert policy.wait(RateLimitedError("slow", retry_after=7.0), 1, 5.0) is None
+    late = RateLimitedError("slow", retry_after=7.0)
+    assert policy.wait(late, 1, 5.0) is None
+    assert "7 s" in str(late)
     assert policy.wait(InfraError("x", code=ErrorCode.INTERNAL), 1, None) is None
 
 
-def test_a_spent_budget_ends_retries_until_calls_succeed() -> None:
-    budget = RetryBudget()
-    assert sum(budget.take() for _ in range(50)) == 10
+def test_a_spent_budget_slows_retries_until_calls_succeed_and_named_waits_cost_it_nothing() -> None:
+    policy = RetryPolicy(retries=5, delay=0.001, delay_max=8.0)
+    assert [policy.wait(RateLimitedError("slow", retry_after=0.2), 1, None) for _ in range(50)] == [0.2] * 50
+    down = UnavailableError("down")
+    waits = [policy.wait(down, 1, None) or 0.0 for _ in range(50)]
+    assert all(wait <= 0.001 for wait in waits[:10])
+    assert all(4.0 <= wait <= 8.0 for wait in waits[10:])
+    assert policy.wait(down, 1, 2.0) == 0.5  # never beyond the deadline
     for _ in range(10):
-        budget.succeeded()
-    assert budget.take()
-    assert not budget.take()
+        policy.budget.succeeded()
+    assert (policy.wait(down, 1, None) or 0.0) <= 0.001
 
 
 def test_the_cache_resource_opens_first() -> None:

@@ -8,7 +8,6 @@ import re
 import subprocess
 import sys
 from datetime import date
-from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -182,7 +181,7 @@ class Long(BaseModel):
 
 
 class Exact(BaseModel):
-    price: Decimal  # its pattern looks ahead
+    price: str = Field(json_schema_extra={"pattern": "^(?!0)"})  # it looks ahead
 
 
 class Cat(BaseModel):

@@ -81,8 +81,8 @@ class CallContext:
     Args:
         timeout: For the whole attempt.
         connect_timeout: To reach the server.
-        first_event_timeout: Until a stream's first event.
-        idle_timeout: Between two events of a stream.
+        first_event_timeout: Until a stream's first content (`infra.llm.events.CONTENT`).
+        idle_timeout: Between two events of a stream, once content has come.
         api_key: The key to use, leased for this attempt; None when the driver has its own.
         attempt: 1 for the first.
     """

@@ -215,12 +215,14 @@ class Tool:
         description: What it does and when to use it, for the model.
         parameters: The JSON schema of its arguments, an object.
         function: What `run_tools` calls with the arguments as keywords; None for a tool that the host runs itself.
+        convert: Makes of the decoded arguments what `function` takes; an exception of it is told to the model. None takes them as they are.
     """
 
     name: str
     description: str = ""
     parameters: Mapping[str, Any] = field(default_factory=lambda: {"type": "object", "properties": {}})
     function: Callable[..., Any] | None = field(default=None, compare=False, repr=False)
+    convert: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None = field(default=None, compare=False, repr=False)
 
 
 CacheMode: TypeAlias = Literal["auto", "always", "never", "refresh"]

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from infra.llm.errors import InvalidRequestError
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
+
+
+_THOUGHTS: Final = re.compile(r"<(think|thinking|thought|reasoning)>.*?</\1>", re.DOTALL | re.IGNORECASE)
+_FENCE: Final = re.compile(r"```[\w-]*[ \t]*\n?(.*?)```", re.DOTALL)
+_COMMAS: Final = re.compile(r'("(?:\\.|[^"\\])*")|,(?=\s*[}\]])')  # a text as it is, or a comma with nothing after it
+_OPENING: Final = re.compile(r"[{\[]")
+_DECODER: Final = json.JSONDecoder()
 
 
 class OutputMode(StrEnum):
@@ -66,7 +74,25 @@ class OutputFormat:
         Raises:
             OutputMismatchError: It is not JSON, or does not fit.
         """
-        text = unfenced(text)
+        try:
+            return self._fitted(text)
+        except OutputMismatchError as problem:
+            fitting: list[Any] = []
+            for candidate in candidates(text):
+                try:
+                    found = self._fitted(candidate)
+                except OutputMismatchError:
+                    continue
+                if found not in fitting:
+                    fitting.append(found)
+            if len(fitting) == 1:
+                return fitting[0]
+            if fitting:
+                raise OutputMismatchError("it holds several different JSON objects; give only the right one") from None
+            raise problem from None
+
+    def _fitted(self, text: str) -> Any:
+        """What `text`, which must be JSON and nothing else, stands for."""
         if self.type is not None:
             from pydantic import ValidationError
 
@@ -78,7 +104,7 @@ class OutputFormat:
                 raise OutputMismatchError("; ".join(found)) from None
         try:
             value = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise OutputMismatchError(f"not JSON: {error}") from None
         if not isinstance(value, dict):
             raise OutputMismatchError("not a JSON object")
@@ -88,9 +114,28 @@ class OutputFormat:
         return cast("dict[str, Any]", value)
 
 
-def unfenced(text: str) -> str:
-    """`text` without the Markdown fence that models like to put around JSON."""
-    text = text.strip()
-    if text.startswith("```") and text.endswith("```") and "\n" in text:
-        return text[text.index("\n") + 1 : -3].strip()
-    return text
+def candidates(text: str) -> Iterator[str]:
+    """The JSON values that stand in `text` among thoughts, prose and Markdown fences. What lies within a broken value is none of them."""
+    text = _THOUGHTS.sub(" ", text.lstrip("\ufeff"))
+    text = text.rpartition("</think>")[2]  # some servers swallow the opening mark
+    fenced = [found for match in _FENCE.finditer(text) if (found := list(_values(match[1])))]
+    for found in fenced or [list(_values(text))]:
+        yield from found
+
+
+def _values(text: str) -> Iterator[str]:
+    text = _COMMAS.sub(lambda match: match[1] or "", text)
+    at = 0
+    while (start := _OPENING.search(text, at)) is not None:
+        at = start.start()
+        try:
+            _, end = _DECODER.raw_decode(text, at)
+        except json.JSONDecodeError as error:
+            if error.pos >= len(text.rstrip()) or "Unterminated" in error.msg:
+                return  # it breaks off
+            at = max(error.pos, at + 1)
+        except (ValueError, RecursionError):
+            return
+        else:
+            yield text[at:end]
+            at = end

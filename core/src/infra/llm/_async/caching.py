@@ -154,8 +154,8 @@ class AsyncCaching:
         return response
 
     async def _keep(self, key: CacheKey, response: Response) -> None:
-        if response.finish not in _WHOLE:
-            return
+        if response.finish not in _WHOLE or not (response.content.strip() or response.tool_calls):
+            return  # an empty answer is none to give again
         # As text: a cache then need not look into it.
         text = json.dumps({"version": KEY_VERSION, "digest": key.digest, "response": response_to_json(response)})
         try:

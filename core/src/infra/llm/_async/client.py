@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from infra.errors import ConfigurationError, ErrorCode, InfraError, UnsupportedError
 from infra.llm._async.caching import AsyncCaching
 from infra.llm._async.driving import AsyncDriving
+from infra.llm._async.limiting import AsyncLimiting, AsyncSlots
 from infra.llm._async.retrying import AsyncRetrying
 from infra.llm._async.step import AsyncStep, Call
 from infra.llm._async.structured import AsyncStructured
@@ -67,7 +68,11 @@ class AsyncLLM(AsyncResource[AsyncLLMDriver, LLMSettings]):
         self._formats: WeakKeyDictionary[type[BaseModel], OutputFormat] = WeakKeyDictionary()
         self._bridge = ThreadBridge(f"{context.resource}-tools", settings.threads)
         policy = RetryPolicy(settings.retries, settings.retry_delay, settings.retry_delay_max)
-        self._retrying = AsyncRetrying(AsyncDriving(driver, settings, self.error), policy)
+        self._slots = AsyncSlots(settings.max_concurrency)
+        asking: AsyncStep = AsyncDriving(driver, settings, self.error)
+        if settings.max_concurrency is not None:
+            asking = AsyncLimiting(asking, self._slots)
+        self._retrying = AsyncRetrying(asking, policy)
         self._caching: AsyncCaching | None = None
         self._chain: AsyncStep = AsyncStructured(self._retrying)
 
@@ -241,13 +246,17 @@ class AsyncLLM(AsyncResource[AsyncLLMDriver, LLMSettings]):
             request = EmbedRequest(model=named, texts=listed[start : start + info.embed_batch], dimensions=dimensions)
 
             async def attempt(request: EmbedRequest = request) -> Embeddings:
-                context = CallContext(timeout=deadline.remaining(), connect_timeout=self.settings.connect_timeout)
-                try:
-                    return await within(context.timeout, self.driver.embed, request, context)
-                except Exception as error:
-                    raise self.error(error, "embed") from error
+                async with self._slots.one(deadline):
+                    context = CallContext(timeout=deadline.remaining(), connect_timeout=self.settings.connect_timeout)
+                    try:
+                        return await within(context.timeout, self.driver.embed, request, context)
+                    except Exception as error:
+                        raise self.error(error, "embed") from error
 
-            batch = await self._retrying.run(deadline, attempt)
+            try:
+                batch = await self._retrying.run(deadline, attempt)
+            except InfraError as error:
+                raise self._named(error, "embed") from error.__cause__
             if len(batch) != len(request.texts):
                 raise InvalidResponseError(
                     f"{len(batch)} vectors came for {len(request.texts)} texts",

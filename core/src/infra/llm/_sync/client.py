@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from infra.errors import ConfigurationError, ErrorCode, InfraError, UnsupportedError
 from infra.llm._sync.caching import Caching
 from infra.llm._sync.driving import Driving
+from infra.llm._sync.limiting import Limiting, Slots
 from infra.llm._sync.retrying import Retrying
 from infra.llm._sync.step import Call, Step
 from infra.llm._sync.structured import Structured
@@ -68,7 +69,11 @@ class LLM(Resource[LLMDriver, LLMSettings]):
         self._formats: WeakKeyDictionary[type[BaseModel], OutputFormat] = WeakKeyDictionary()
         self._bridge = ThreadBridge(f"{context.resource}-tools", settings.threads)
         policy = RetryPolicy(settings.retries, settings.retry_delay, settings.retry_delay_max)
-        self._retrying = Retrying(Driving(driver, settings, self.error), policy)
+        self._slots = Slots(settings.max_concurrency)
+        asking: Step = Driving(driver, settings, self.error)
+        if settings.max_concurrency is not None:
+            asking = Limiting(asking, self._slots)
+        self._retrying = Retrying(asking, policy)
         self._caching: Caching | None = None
         self._chain: Step = Structured(self._retrying)
 
@@ -242,13 +247,17 @@ class LLM(Resource[LLMDriver, LLMSettings]):
             request = EmbedRequest(model=named, texts=listed[start : start + info.embed_batch], dimensions=dimensions)
 
             def attempt(request: EmbedRequest = request) -> Embeddings:
-                context = CallContext(timeout=deadline.remaining(), connect_timeout=self.settings.connect_timeout)
-                try:
-                    return within(context.timeout, self.driver.embed, request, context)
-                except Exception as error:
-                    raise self.error(error, "embed") from error
+                with self._slots.one(deadline):
+                    context = CallContext(timeout=deadline.remaining(), connect_timeout=self.settings.connect_timeout)
+                    try:
+                        return within(context.timeout, self.driver.embed, request, context)
+                    except Exception as error:
+                        raise self.error(error, "embed") from error
 
-            batch = self._retrying.run(deadline, attempt)
+            try:
+                batch = self._retrying.run(deadline, attempt)
+            except InfraError as error:
+                raise self._named(error, "embed") from error.__cause__
             if len(batch) != len(request.texts):
                 raise InvalidResponseError(
                     f"{len(batch)} vectors came for {len(request.texts)} texts",

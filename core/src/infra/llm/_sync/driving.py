@@ -12,6 +12,7 @@ from infra.llm.errors import InvalidResponseError, LLMTimeoutError, StreamInterr
 from infra.llm.events import CONTENT, Finish, StreamEvent, TextDelta, UsageUpdate
 from infra.llm.model import Response, Usage
 from infra.llm.settings import LLMSettings
+from infra.runtime.deadline import Deadline
 from infra.runtime.threads import within
 
 
@@ -46,15 +47,16 @@ class Driving:
         words: list[str] = []
         usage: Usage | None = None
         begun = False
-        limit = self._first
+        first = Deadline(self._first)  # of the first content: until then the server may show life in any way
         try:
             while True:
+                limit = self._idle if begun else first.remaining()
                 try:
                     event: StreamEvent | None = within(call.deadline.remaining(limit), next, events, None)
                     if event is None:
                         raise InvalidResponseError("the stream ended before the provider's end mark", retryable=True)
                 except TimeoutError as error:
-                    which = "the deadline" if call.deadline.passed else "the first event" if limit is self._first else "the next event"
+                    which = "the deadline" if call.deadline.passed else "the next event" if begun else "the first content"
                     raise self._broken(LLMTimeoutError(f"timed out waiting for {which}"), begun, words, usage) from error
                 except Exception as error:
                     raise self._broken(self._error(error, "stream"), begun, words, usage) from error
@@ -65,7 +67,6 @@ class Driving:
                     usage = event.usage
                 elif isinstance(event, CONTENT):
                     begun = True
-                limit = self._idle
                 yield event
                 if isinstance(event, Finish):
                     return

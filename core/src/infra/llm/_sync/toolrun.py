@@ -3,14 +3,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from infra.llm.errors import InvalidResponseError
 from infra.llm.model import Message, Options, Response, Tool, ToolCall, ToolResult
+from infra.llm.tools import as_text
 from infra.runtime.bridge import ThreadBridge
 from infra.runtime.threads import call, gather
 
@@ -68,17 +67,8 @@ def carry_out(asked: ToolCall, known: Mapping[str, Tool], bridge: ThreadBridge, 
     if found is None or found.function is None:
         return ToolResult(asked.id, f"there is no tool {asked.name}", asked.name, is_error=True)
     try:
-        value = call(partial(found.function, **asked.decoded()), bridge=bridge)
-        return ToolResult(asked.id, value if isinstance(value, str) else as_json(value), asked.name)
+        arguments = asked.decoded() if found.convert is None else found.convert(asked.decoded())
+        value = call(partial(found.function, **arguments), bridge=bridge)
+        return ToolResult(asked.id, as_text(value), asked.name)
     except Exception as error:
         return ToolResult(asked.id, redact(f"{type(error).__name__}: {error}"), asked.name, is_error=True)
-
-
-def as_json(value: Any) -> str:
-    """A tool's result as text."""
-    try:
-        return json.dumps(value, ensure_ascii=False)
-    except TypeError:
-        from pydantic_core import to_json
-
-        return to_json(value).decode()

@@ -17,6 +17,7 @@ from infra.runtime.aio.locks import Condition as Condition
 from infra.runtime.aio.locks import Event as Event
 from infra.runtime.aio.locks import Lock as Lock
 from infra.runtime.aio.locks import Semaphore as Semaphore
+from infra.runtime.aio.locks import acquired as acquired
 from infra.runtime.aio.locks import wait_for as wait_for
 from infra.runtime.aio.pipe import Pipe as Pipe
 from infra.runtime.aio.scope import Scope as Scope

@@ -17,6 +17,7 @@ from infra.runtime.threads.locks import Condition as Condition
 from infra.runtime.threads.locks import Event as Event
 from infra.runtime.threads.locks import Lock as Lock
 from infra.runtime.threads.locks import Semaphore as Semaphore
+from infra.runtime.threads.locks import acquired as acquired
 from infra.runtime.threads.locks import wait_for as wait_for
 from infra.runtime.threads.pipe import Pipe as Pipe
 from infra.runtime.threads.scope import Scope as Scope

@@ -74,7 +74,7 @@ class OfflineBehaviour:
             wait = self._latency / len(events)
             if rule is not None and rule.delay and rule.delay_after == number:
                 wait += rule.delay
-            limit = context.first_event_timeout if number == 0 else context.idle_timeout
+            limit = context.first_event_timeout if number <= 1 else context.idle_timeout  # the first is only a start
             yield wait if limit is None or wait < limit else -limit, event
 
 
