@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -14,6 +14,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from infra.driver import Cause
 from infra.errors import ErrorCode
@@ -22,8 +23,9 @@ from infra.storage.driver import Body
 from infra.storage.model import ObjectInfo, Page, PutOptions, SignedURL, StorageFeature, StorageLimits
 from infra_s3.attributes import WRITE, answered_at, from_headers, quoted, to_headers, unquoted
 from infra_s3.client import Clients
-from infra_s3.failures import Refusal, classify, error_code, explain, is_missing, resent
-from infra_s3.reading import S3Reader, byte_range, whole_size
+from infra_s3.failures import Refusal, classify, error_code, explain, is_missing, resent, status_of
+from infra_s3.probing import ALL_CONDITIONS, NO_CONDITIONS, Conditions, probe
+from infra_s3.reading import S3Reader, byte_range, to_skip, whole_size
 from infra_s3.settings import S3Settings
 from infra_s3.uploads import MAX_PARTS, Part, Uploads, part_size_for, parts_of, ranges_of
 
@@ -38,8 +40,14 @@ _CARRIED: Final = ("ContentType", "Metadata", "CacheControl", "ContentDispositio
 _FEATURES: Final = frozenset(
     {StorageFeature.OVERLAPPING_KEYS, StorageFeature.SHARED, StorageFeature.DURABLE},
 )
-_CONDITIONAL: Final = frozenset(
-    {StorageFeature.CONDITIONAL_CREATE, StorageFeature.CONDITIONAL_UPDATE, StorageFeature.CONDITIONAL_COPY},
+_CONDITIONAL: Final[tuple[tuple[StorageFeature, Callable[[Conditions], bool]], ...]] = (
+    (StorageFeature.CONDITIONAL_CREATE, lambda checked: checked.create),
+    (StorageFeature.CONDITIONAL_UPDATE, lambda checked: checked.update),
+    (StorageFeature.CONDITIONAL_COPY, lambda checked: checked.create_parts),
+)
+#: What the answer to DeleteObjects may say where there is no such request; one by one they can still be deleted.
+_HOPELESS: Final = frozenset(
+    {ErrorCode.UNAUTHENTICATED, ErrorCode.PERMISSION_DENIED, ErrorCode.CONFIGURATION, ErrorCode.RATE_LIMITED, ErrorCode.TIMEOUT}
 )
 
 
@@ -66,6 +74,7 @@ class S3StorageDriver:
         self._probe: Any = client
         self._uploads = Uploads(self._get_client, settings.upload_concurrency)
         self._bucket_exists = False
+        self._deletes_many = True
 
     # -- the client
 
@@ -96,12 +105,8 @@ class S3StorageDriver:
     @cached_property
     def features(self) -> frozenset[str]:
         """See `StorageDriver`. On an endpoint of one's own the server is asked once, by `ping`, unless the settings say it."""
-        conditional = self._settings.conditional_writes
-        if conditional is None:
-            conditional = self._settings.endpoint is None or self._checks_conditions()
-        found = set(_FEATURES)
-        if conditional:
-            found |= _CONDITIONAL
+        checked, found = self._conditions, set(_FEATURES)
+        found |= {feature for feature, holds in _CONDITIONAL if holds(checked)}
         if self._settings.signed_urls:
             found.add(StorageFeature.SIGNED_URLS)
         return frozenset(map(str, found))
@@ -165,8 +170,14 @@ class S3StorageDriver:
                 raise
             return S3Reader(self._info(key, self._head(key, **condition)))
         held = answer["ContentLength"]
-        info = from_headers(key, whole_size(answer), answer)
-        return S3Reader(info, answer["Body"], held, held if length is None else min(length, held))
+        try:
+            size = whole_size(answer)
+            skipped = 0 if wanted is None else to_skip(answer, offset, size)
+        except BaseException:
+            answer["Body"].close()
+            raise
+        left = held - skipped
+        return S3Reader(from_headers(key, size, answer), answer["Body"], held, left if length is None else min(length, left), skipped)
 
     def list_page(self, prefix: str, delimiter: str | None, token: str | None, limit: int, timeout: float) -> Page:  # noqa: ARG002
         """See `StorageDriver`."""
@@ -194,6 +205,13 @@ class S3StorageDriver:
         second = next(parts, None)
         if second is None:
             return self._put_whole(key, bytes(first), options)
+        if not self._checked_in_parts(options):
+            if isinstance(body, bytes) and len(body) <= _LARGEST_COPY:
+                return self._put_whole(key, body, options)
+            raise Refusal(
+                ErrorCode.UNSUPPORTED,
+                "the server does not check the condition at the completion of parts: give bytes, or no more than `part_size`",
+            )
         total = 0
 
         def counted(part: Part) -> Part:
@@ -218,11 +236,32 @@ class S3StorageDriver:
         if len(keys) == 1:
             self._get_client().delete_object(**self._at(keys[0]))
             return {}
-        answer = self._get_client().delete_objects(Bucket=self._bucket, Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True})
-        return {
-            failed["Key"]: ClientError({"Error": failed, "ResponseMetadata": answer["ResponseMetadata"]}, "DeleteObjects")
-            for failed in answer.get("Errors", ())
-        }
+        if self._deletes_many:
+            try:
+                answer = self._get_client().delete_objects(
+                    Bucket=self._bucket, Delete={"Objects": [{"Key": key} for key in keys], "Quiet": True}
+                )
+                return {
+                    failed["Key"]: ClientError({"Error": failed, "ResponseMetadata": answer["ResponseMetadata"]}, "DeleteObjects")
+                    for failed in answer.get("Errors", ())
+                }
+            except ClientError as error:
+                status = status_of(error)
+                if classify(error) in _HOPELESS or status == 503:
+                    raise
+                self._deletes_many = status in (500, 502, 504)
+            except (ResponseParserError, KeyError):
+                self._deletes_many = False  # it answered with something else
+        return self._deleted_one_by_one(keys)
+
+    def _deleted_one_by_one(self, keys: Sequence[str]) -> Mapping[str, BaseException]:
+        failures: dict[str, BaseException] = {}
+        for key in keys:
+            try:
+                self._get_client().delete_object(**self._at(key))
+            except (ClientError, BotoCoreError) as error:
+                failures[key] = error
+        return failures
 
     def copy(self, source: str, target: str, create: bool, timeout: float) -> ObjectInfo:  # noqa: ARG002
         """See `StorageDriver`. Large objects are copied in parts, and so are those that must be new: every server that checks conditions
@@ -322,15 +361,19 @@ class S3StorageDriver:
     def _info(key: str, answer: Mapping[str, Any]) -> ObjectInfo:
         return from_headers(key, answer["ContentLength"], answer)
 
-    def _checks_conditions(self) -> bool:
-        """Whether the server refuses to write under a condition that does not hold. Where it does, nothing is written."""
-        client, at = self._get_probe(), self._at(f"{self._settings.prefix}.infra-probe-{secrets.token_hex(8)}")
-        try:
-            client.put_object(**at, Body=b"", IfMatch=quoted("0" * 32))
-        except ClientError as error:
-            return classify(error) in (*_REFUSED, ErrorCode.NOT_FOUND)
-        client.delete_object(**at)
-        return False
+    @cached_property
+    def _conditions(self) -> Conditions:
+        """Which conditions the server checks: what the settings say, or what it does."""
+        said = self._settings.conditional_writes
+        if said is not None:
+            return ALL_CONDITIONS if said else NO_CONDITIONS
+        if self._settings.endpoint is None:
+            return ALL_CONDITIONS
+        return probe(self._get_probe(), self._bucket, self._settings.prefix)
+
+    def _checked_in_parts(self, options: PutOptions) -> bool:
+        checked = self._conditions if options.create or options.if_match is not None else ALL_CONDITIONS
+        return checked.create_parts if options.create else options.if_match is None or checked.update_parts
 
 
 _REFUSED: Final = (ErrorCode.PRECONDITION_FAILED, ErrorCode.ALREADY_EXISTS)

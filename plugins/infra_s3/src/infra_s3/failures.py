@@ -168,6 +168,11 @@ def explain(error: BaseException, bucket: str) -> Cause | None:
     return Cause(text, remedy="try again; the server answers, but has a problem" if classify(error) is ErrorCode.UNAVAILABLE else None)
 
 
+def status_of(error: ClientError) -> int:
+    """The HTTP status of the answer; 0 when there was none."""
+    return int(_part(error, "ResponseMetadata").get("HTTPStatusCode", 0))
+
+
 def is_missing(error: ClientError) -> bool:
     """Whether there is no such object, as far as the answer says."""
     return classify(error) == ErrorCode.NOT_FOUND

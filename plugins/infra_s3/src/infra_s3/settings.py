@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import ClassVar, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
@@ -49,6 +49,13 @@ class S3Settings(StorageSettings):
         default_factory=dict[str, str],
         description="Arguments of the SDK for every write, such as `ServerSideEncryption`, `SSEKMSKeyId`, `StorageClass` or `ACL`.",
     )
+
+    @classmethod
+    def expand_url(cls, url: str) -> dict[str, object]:
+        """The fields that a URL stands for; a bucket keeps its case, which a host does not."""
+        fields = super().expand_url(url)
+        bucket = unquote(urlsplit(url).netloc.rpartition("@")[2])
+        return fields | {"bucket": bucket} if str(fields.get("bucket", "")) == bucket.lower() else fields
 
     @field_validator("endpoint")
     @classmethod

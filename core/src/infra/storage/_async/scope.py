@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Final
 
-from infra.errors import ErrorCode, InfraError
+from infra.errors import ErrorCode, InfraError, UnsupportedError
 from infra.plugin import OpenContext
 from infra.resource import AsyncResource
 from infra.runtime.bridge import ThreadBridge
@@ -118,6 +118,10 @@ class AsyncScope(AsyncResource[AsyncStorageDriver, StorageSettings]):
             return cause
         code = self.driver.classify(cause)
         leaf = None if code is None else _ERRORS.get(code)
+        if code is ErrorCode.UNSUPPORTED and operation == "put":
+            return UnsupportedError(
+                self.describe(cause, operation), resource=self.name, provider=self.provider, operation=operation, details=details
+            )
         if leaf is None:
             return super().error(cause, operation, **details)
         subject = f" of {details['key']!r}" if "key" in details else ""
