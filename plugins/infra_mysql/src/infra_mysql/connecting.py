@@ -11,16 +11,23 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
+from pymysql.err import OperationalError
 from sqlalchemy import URL
 
 from infra.errors import ConfigurationError
-from infra_mysql.dialects import NAMES
+from infra_mysql.dialects import NAMES, RSA_MISSING
 from infra_mysql.settings import Driver, MySQLSettings, is_strict
 
 #: Where Linux distributions keep the certificate authorities that the machine trusts.
 _BUNDLES: Final = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 #: The C client's names of our words.
-_SSL_MODES: Final = {"verify": "VERIFY_IDENTITY", "require": "REQUIRED", "prefer": "PREFERRED", "disable": "DISABLED"}
+_SSL_MODES: Final = {
+    "verify": "VERIFY_IDENTITY",
+    "authority": "VERIFY_CA",
+    "require": "REQUIRED",
+    "prefer": "PREFERRED",
+    "disable": "DISABLED",
+}
 #: Seconds without an acknowledgement after which the network is taken to be cut.
 _NETWORK_TIMEOUT: Final = 30
 #: The longest time that PyMySQL and asyncmy take for connecting, in seconds.
@@ -50,6 +57,8 @@ def connect_arguments(settings: MySQLSettings, is_async: bool, production: bool)
     """Arguments of the DBAPI's ``connect``."""
     driver = settings.driver_of(is_async)
     tls = settings.tls or ("verify" if production else "prefer")
+    if settings.tls_ca and tls in ("require", "prefer"):
+        tls = "authority"  # who names an authority wants it asked: as VERIFY_CA of MySQL's own clients
     arguments: dict[str, Any] = {"charset": settings.charset}
     if settings.unix_socket:
         arguments["unix_socket"] = settings.unix_socket
@@ -58,7 +67,7 @@ def connect_arguments(settings: MySQLSettings, is_async: bool, production: bool)
         timeouts = {name: math.ceil(getattr(settings, name)) for name in ("connect_timeout", "read_timeout", "write_timeout")}
         arguments |= {name: seconds for name, seconds in timeouts.items() if seconds}
         arguments |= {"autocommit": None, "ssl_mode": _SSL_MODES[tls]}
-        if tls == "verify" or settings.tls_ca:
+        if tls in ("verify", "authority"):
             arguments["ssl"] = {"ca": settings.tls_ca or _authorities()}
         return arguments
     # Whatever the server's default is: the policy switches it when a transaction begins.
@@ -83,21 +92,24 @@ def session_settings(settings: MySQLSettings) -> str:
 
     MySQL's `wait_timeout` ends every idle session, in a transaction or not: the pool replaces those that have ended.
     """
-    isolation = settings.isolation.replace(" ", "-")
     lock, idle = max(1, math.ceil(settings.lock_timeout)), math.ceil(settings.idle_in_transaction_timeout)
     limit = settings.statement_timeout
     common = ["NAMES utf8mb4", "time_zone = '+00:00'", f"innodb_lock_wait_timeout = {lock}", f"lock_wait_timeout = {lock}"]
     if settings.sql_mode is not None:
         common.append(f"sql_mode = '{settings.sql_mode}'")
     mariadb = [
-        f"tx_isolation = '{isolation}'",
         f"max_statement_time = {limit:f}",
         f"idle_transaction_timeout = {idle}",
     ]
-    mysql = [f"transaction_isolation = '{isolation}'", f"max_execution_time = {math.ceil(limit * 1000)}"]
+    mysql = [f"max_execution_time = {math.ceil(limit * 1000)}"]
     if idle:
         mysql.append(f"wait_timeout = {idle}")
     return f"SET {', '.join(common)} /*M!100100 , {', '.join(mariadb)} */ /*!80000 , {', '.join(mysql)} */"
+
+
+def isolation_of(settings: MySQLSettings) -> str:
+    """The statement for the sessions' isolation level: variables for it differ, and newer MariaDB warns of its old one."""
+    return f"SET SESSION TRANSACTION ISOLATION LEVEL {settings.isolation}"
 
 
 def check_server(version: str, sql_mode: str) -> None:
@@ -162,6 +174,10 @@ def _bounded(make: Callable[..., Awaitable[Any]], tls: str, timeout: float | Non
                 return await make(tls, **arguments)
         except TimeoutError:
             raise TimeoutError(f"the server did not answer within {timeout:g} s") from None
+        except (RuntimeError, ImportError) as error:
+            if "cryptography" not in str(error):
+                raise
+            raise OperationalError(2061, RSA_MISSING) from error
 
     return connect
 
@@ -170,6 +186,7 @@ def _tls_context(tls: str, authorities: str | None) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=authorities)
     if tls != "verify":
         context.check_hostname = False
+    if tls not in ("verify", "authority"):
         context.verify_mode = ssl.CERT_NONE
     return context
 

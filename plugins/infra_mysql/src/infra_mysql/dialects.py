@@ -31,6 +31,7 @@ _FIRST_OF_MYSQL: Final = 5
 _PLAIN: Final = frozenset({str, int, bytes, bool, NoneType, datetime, date, timedelta, time, UUID})
 _BINDABLE: Final = (str, int, float, Decimal, bytes, bytearray, memoryview, datetime, date, timedelta, time, UUID)
 #: What drivers say that would go on in the clear.
+RSA_MISSING: Final = "the password cannot be encrypted without the package cryptography, nor sent in the clear"
 TLS_MISSING: Final = "TLS is required, and the server does not offer it"
 
 
@@ -54,7 +55,7 @@ def check_values(row: Any) -> None:
     """
     values: Iterable[Any] = cast("dict[str, Any]", row).values() if isinstance(row, dict) else row or ()
     for value in values:
-        kind: type[Any] = type(value)
+        kind: type = value.__class__
         if kind in _PLAIN:
             continue
         if kind is float or kind is Decimal:
@@ -129,7 +130,12 @@ class PyMySQLDialect(_Lean, MySQLDialect_pymysql):
 
     def connect(self, *cargs: Any, **cparams: Any) -> Any:
         """As PyMySQL, which would wait for ever for a greeting that does not come: it bounds the TCP connection alone."""
-        connection: Any = super().connect(*cargs, **{**cparams, "read_timeout": cparams["connect_timeout"]})
+        try:
+            connection: Any = super().connect(*cargs, **{**cparams, "read_timeout": cparams["connect_timeout"]})
+        except RuntimeError as error:
+            if "cryptography" not in str(error):
+                raise
+            raise self.loaded_dbapi.OperationalError(2061, RSA_MISSING) from error
         connection._read_timeout = cparams["read_timeout"]
         return connection
 
@@ -145,7 +151,7 @@ class MySQLClientDialect(_Lean, MySQLDialect_mysqldb):
         if mode == "PREFERRED" and int(self.loaded_dbapi.get_client_info().split(".")[0]) < _FIRST_OF_MYSQL:
             cparams = {**cparams, "ssl_mode": "REQUIRED"}
         connection: Any = super().connect(*cargs, **cparams)
-        if mode == "REQUIRED":
+        if mode in ("REQUIRED", "VERIFY_CA"):
             connection.query("SHOW SESSION STATUS LIKE 'Ssl_cipher'")
             if not connection.store_result().fetch_row()[0][1]:
                 connection.close()

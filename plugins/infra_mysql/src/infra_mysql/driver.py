@@ -22,6 +22,7 @@ from infra_mysql.connecting import (
     check_server,
     connect_arguments,
     descriptor_of,
+    isolation_of,
     keep_alive,
     make_url,
     session_settings,
@@ -84,6 +85,7 @@ class MySQLDriver:
         self._context = context
         self._driver: Driver = settings.driver_of(is_async)
         self._session = session_settings(settings)
+        self._isolation = isolation_of(settings)
 
     def classify(self, error: BaseException) -> Failure | None:
         """By number; by text where there is none."""
@@ -121,10 +123,13 @@ class MySQLDriver:
                 keep_alive(descriptor)
             cursor = dbapi_connection.cursor()
             cursor.execute(self._session)
+            cursor.execute(self._isolation)
             cursor.execute("SELECT VERSION(), @@sql_mode")
             version, sql_mode = cursor.fetchone()
             cursor.close()
             check_server(version, sql_mode)
+            if "mariadb" not in version.lower():
+                self.features = _FEATURES - {DatabaseFeature.STATEMENT_TIMEOUT}  # MySQL's limit ends reads alone
         except BaseException as error:
             raw.close()  # nobody else knows of it yet
             if isinstance(error, ConfigurationError):

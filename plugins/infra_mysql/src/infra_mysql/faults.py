@@ -9,6 +9,7 @@ import re
 from typing import Final
 
 from infra.database.model import Failure, Fault
+from infra_mysql.dialects import RSA_MISSING
 
 _MODULES: Final = frozenset({"pymysql", "MySQLdb", "asyncmy", "aiomysql"})
 _NUMBERS: Final[dict[Fault, tuple[int, ...]]] = {
@@ -83,6 +84,7 @@ _REASONS: Final[tuple[tuple[re.Pattern[str], str, tuple[str, ...]], ...]] = (
     (re.compile(r"Can't connect to .*\((110|60)\b|did not answer"), "no answer in time", ()),
     (re.compile(r"Can't connect to .*\(115\b"), "connection refused, or no answer in time", ()),  # the C library does not tell which
 )
+_RSA: Final = "pip install 'infra-mysql[rsa]', or let `tls` protect the connection"
 #: Faults that a refused session can be.
 _OF_SESSIONS: Final = frozenset({Fault.UNAUTHENTICATED, Fault.MISSING, Fault.PERMISSION, Fault.CONNECTION, Fault.LIMIT})
 
@@ -97,6 +99,8 @@ def classify(error: BaseException) -> Failure | None:
     text = str(error.args[1] if number and len(error.args) > 1 else error)
     if not number:
         return _without_number(text, classes)
+    if RSA_MISSING in text:
+        return Failure(fault=Fault.UNAUTHENTICATED, code=str(number), reason=RSA_MISSING, remedy=_RSA, settings=("tls",))
     if 2000 <= number < 2100 and number not in _FAULTS:
         reason, settings = _reason(text)
         return Failure(fault=Fault.CONNECTION, code=str(number), commit_unknown=True, reason=reason, settings=settings)

@@ -14,7 +14,8 @@ from sqlalchemy.dialects import postgresql
 from infra.database.model import DatabaseFeature, Failure
 from infra.errors import ConfigurationError
 from infra.plugin import OpenContext
-from infra_postgres.connecting import connect_arguments, keep_alive, make_url
+from infra_postgres import pooled
+from infra_postgres.connecting import connect_arguments, keep_alive, make_url, session_settings
 from infra_postgres.copying import copy_rows
 from infra_postgres.faults import classify
 from infra_postgres.listening import wait_for_notice
@@ -45,6 +46,10 @@ _FEATURES: Final = frozenset(
         DatabaseFeature.SHARED,
     }
 )
+#: What a pooler that lends sessions by the transaction leaves out. A process id is the pooler's own there: it ends nobody.
+_OF_SESSIONS: Final = frozenset({DatabaseFeature.NOTIFY, DatabaseFeature.KILL_QUERY})
+#: What is read back once, by the server's names: a pooler may have dropped it.
+_READ_BACK: Final = ("default_transaction_isolation", "statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
 _STATS: Final = text("""
     SELECT pg_database_size(datname) AS size, numbackends AS connections, xact_commit AS commits, xact_rollback AS rollbacks,
         blks_hit AS blocks_hit, blks_read AS blocks_read, deadlocks, temp_bytes,
@@ -77,7 +82,10 @@ class PostgresDriver:
     """
 
     def __init__(self, settings: PostgresSettings, context: OpenContext) -> None:
-        self.features: frozenset[str] = frozenset(_FEATURES)
+        self._pooled = settings.pooler is not None
+        self.features: frozenset[str] = frozenset(_FEATURES - _OF_SESSIONS if self._pooled else _FEATURES)
+        self._checked = False
+        self._context = context
         self._production = context.is_production
         self._application = settings.application_name
 
@@ -102,11 +110,16 @@ class PostgresDriver:
 
     def engine_options(self, settings: PostgresSettings, is_async: bool) -> Mapping[str, Any]:
         """The arguments of a connection; all session settings are among them."""
-        return {"connect_args": connect_arguments(settings, is_async, self._production)}
+        arguments = {"connect_args": connect_arguments(settings, is_async, self._production)}
+        if self._pooled:
+            session = session_settings(settings)
+            del session["application_name"]
+            return arguments | pooled.engine_options(session, settings.isolation)
+        return arguments
 
     def execution_options(self, *, read_only: bool, autocommit: bool) -> Mapping[str, Any]:
         """AUTOCOMMIT has no BEGIN to say READ ONLY in: there, `begin` sets the session's default."""
-        if autocommit:
+        if autocommit and not self._pooled:
             return {"isolation_level": "AUTOCOMMIT"}
         return {"postgresql_readonly": True} if read_only else {}
 
@@ -117,9 +130,30 @@ class PostgresDriver:
             watch(raw, settings.network_timeout, settings.connect_timeout)
         else:
             keep_alive(raw)
+        if not self._checked and not self._pooled:
+            self._read_back(dbapi_connection, settings)
+            self._checked = True
+
+    def _read_back(self, dbapi_connection: Any, settings: PostgresSettings) -> None:
+        wanted = session_settings(settings)
+        cursor = dbapi_connection.cursor()
+        cursor.execute(f"SELECT name, setting FROM pg_settings WHERE name IN {_READ_BACK}")  # noqa: S608 - names of our own
+        ignored = sorted(name for name, value in cursor.fetchall() if value != wanted[name])
+        cursor.close()
+        dbapi_connection.rollback()
+        if ignored:
+            raise ConfigurationError(
+                f"the server ignored {', '.join(ignored)}, as a pooler does",
+                resource=self._context.resource,
+                provider=self._context.provider,
+                operation="connect",
+                remedy='set `pooler = "transaction"`, or connect to the server itself',
+            )
 
     def begin(self, connection: Connection) -> None:
         """Let the session's default be what this one needs. The DBAPI sends BEGIN with the first statement."""
+        if self._pooled:
+            return
         options = connection.get_execution_options()
         read_only = bool(options.get("infra_read_only") and options.get("infra_autocommit"))
         info = connection.info
@@ -156,10 +190,15 @@ class PostgresDriver:
 
     def lock(self, connection: Connection, name: str) -> bool:
         """A session's advisory lock, on a number made of the name."""
+        if self._pooled:
+            return pooled.lock(connection, _number(name))
         return bool(connection.scalar(select(func.pg_try_advisory_lock(_number(name)))))
 
     def unlock(self, connection: Connection, name: str) -> None:
         """Unlock that number."""
+        if self._pooled:
+            pooled.unlock(connection)
+            return
         connection.execute(select(func.pg_advisory_unlock(_number(name))))
 
     def notify(self, channel: str) -> ColumnElement[Any]:
@@ -175,11 +214,13 @@ class PostgresDriver:
 
         The DBAPIs send a cancel request of their own, which overtakes the statement now and then, and then does nothing (asyncpg: 2 of 3).
         """
+        if self._pooled:
+            return None
         return _TERMINATE.bindparams(pid=int(connection_id), application=self._application)
 
     def unlimited(self) -> str | None:
         """Lifts statement_timeout."""
-        return _UNLIMITED
+        return None if self._pooled else _UNLIMITED
 
     def position(self, connection: Connection) -> str | None:
         """``system/timeline/bytes of log``: written on a primary, replayed on a replica."""
@@ -194,6 +235,9 @@ class PostgresDriver:
         quote = connection.dialect.identifier_preparer.quote
         names = [".".join(quote(part) for part in name.split(".")) for name in tables] if tables is not None else []
         if tables is not None and not names:
+            return
+        if self._pooled:  # VACUUM runs in no transaction
+            connection.exec_driver_sql(f"ANALYZE {', '.join(names)}")
             return
         connection.exec_driver_sql(_UNLIMITED)
         try:

@@ -62,6 +62,12 @@ _TEXTS: Final = (
 _UNREADABLE: Final = re.compile(r"insufficient data left in message|invalid (message format|string in message)")
 #: Why a session did not come to stand: what is said, what it means, our words, and the settings that it is about.
 _REFUSALS: Final = (
+    (
+        re.compile(r"unsupported startup parameter"),
+        Fault.CONNECTION,
+        'a pooler takes no settings of sessions: set `pooler = "transaction"`',
+        ("pooler",),
+    ),
     (re.compile(r"password authentication failed for user (?P<it>\"[^\"]*\")"), Fault.UNAUTHENTICATED, "wrong password for user {it}", ()),
     (re.compile(r"no password supplied"), Fault.UNAUTHENTICATED, "the server asks for a password", ("password",)),
     (

@@ -32,7 +32,6 @@ class AsyncEngines:
         self.policy = policy
         self._background = Background(context.resource)
         self.translator = Translator(policy, context, settings, self._run_apart)
-        self.features = policy.features
         self._settings = settings
         self._context = context
         self._is_async = True
@@ -61,6 +60,11 @@ class AsyncEngines:
             infra_autocommit=True, **policy.execution_options(read_only=False, autocommit=True)
         )
         self._abandoned: list[Pool] = []
+
+    @property
+    def features(self) -> frozenset[str]:
+        """The driver's: what it says may depend on the server that it has met."""
+        return self.policy.features
 
     def classify(self, error: BaseException) -> None:
         """Nothing: the translator has made errors of the tree where they arise."""

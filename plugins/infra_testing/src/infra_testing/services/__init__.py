@@ -2,13 +2,23 @@
 
 from infra_testing.services.aimock import AimockServer
 from infra_testing.services.mariadb import MariaDBServer
+from infra_testing.services.pgbouncer import PgBouncerServer
 from infra_testing.services.postgres import PostgresServer
 from infra_testing.services.rabbitmq import RabbitMQServer
 from infra_testing.services.redis import RedisServer
 from infra_testing.services.s3 import MotoServer, RcloneServer
 from infra_testing.services.server import Availability, MissingServiceError, Server, ServiceError, shared_server
 
-SERVERS: tuple[type[Server], ...] = (PostgresServer, MariaDBServer, RedisServer, RabbitMQServer, MotoServer, RcloneServer, AimockServer)
+SERVERS: tuple[type[Server], ...] = (
+    PostgresServer,
+    PgBouncerServer,
+    MariaDBServer,
+    RedisServer,
+    RabbitMQServer,
+    MotoServer,
+    RcloneServer,
+    AimockServer,
+)
 
 __all__ = [
     "AimockServer",
@@ -16,6 +26,7 @@ __all__ = [
     "MariaDBServer",
     "MissingServiceError",
     "MotoServer",
+    "PgBouncerServer",
     "PostgresServer",
     "RabbitMQServer",
     "RcloneServer",
