@@ -137,6 +137,10 @@ class Decoders:
             decode = self._ready[content_type] = self._codec(content_type).decoder(self._model)
         return decode(body)
 
+    def prepare(self, codec: Codec) -> None:
+        """Make the decoder of one codec; raises what is wrong with the type."""
+        self._ready[codec.content_type] = codec.decoder(self._model)
+
     def _codec(self, content_type: str) -> Codec:
         codec = self._codecs.get(content_type)
         if codec is not None:

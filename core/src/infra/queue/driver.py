@@ -8,7 +8,7 @@ attempts are the core's business.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from infra.driver import AsyncDriver, Driver, DriverIdentity
 from infra.queue.model import Action, DeadLetter, Message, QueueLimits, QueueSpec, QueueStats, Receipt, Received, SendFailure, Settled
@@ -75,6 +75,15 @@ class QueueDriver(QueueDriverIdentity, Driver, Protocol):
 
     def purge(self, queue: str, dead: bool, timeout: float) -> int:
         """Delete all messages that nobody holds, or with `dead` all dead letters (feature ``purge``). How many it was."""
+        ...
+
+
+@runtime_checkable
+class TellsLeases(Protocol):
+    """A driver, blocking or asyncio, that hears when leases end early, as those of a lost connection do."""
+
+    def lease_over(self, token: object) -> str | None:
+        """Why the lease that `token` stands for has ended; None while it may last. Does no I/O; called often, from any thread."""
         ...
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from infra.queue.driver import QueueDriver
+from infra.queue.driver import QueueDriver, TellsLeases
 from infra.queue.model import (
     RELEASE,
     Action,
@@ -39,6 +39,8 @@ class ThreadedQueueDriver:
         self.limits: QueueLimits = driver.limits
         self.classify = driver.classify
         self.unwrap = driver.unwrap
+        if isinstance(driver, TellsLeases):
+            self.lease_over = driver.lease_over
 
     async def ping(self, timeout: float) -> None:
         """See `QueueDriver`, as with all methods here."""

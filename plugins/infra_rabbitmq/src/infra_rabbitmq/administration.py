@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, cast
 
 from pika import BasicProperties, spec
 from pika.channel import Channel
 
 from infra.queue.model import DeadLetter, Receipt
+from infra_rabbitmq import topology
 from infra_rabbitmq.envelope import dead_letter, envelope, properties
 from infra_rabbitmq.errors import BrokerError
 from infra_rabbitmq.link import Link, Step
@@ -18,6 +19,8 @@ from infra_rabbitmq.topology import dead_queue
 
 Found = tuple[int, BasicProperties, bytes]
 _MOST = 1_000_000
+_SCANNED = 65535  # messages that one consumer may hold
+_QUIET = 0.5  # seconds after which a queue has brought all that it has
 
 
 def ready(*queues: str) -> Callable[[Channel], Generator[Step, Any, int]]:
@@ -44,6 +47,70 @@ def purge(*queues: str) -> Callable[[Channel], Generator[Step, Any, int]]:
         return count
 
     return steps
+
+
+def purge_delayed(link: Link, queue: str) -> Callable[[Channel], Generator[Step, Any, int]]:
+    """Delete what waits for `queue` in the ladder; how many it was. Messages of other queues are held meanwhile, and given back."""
+
+    def steps(channel: Channel) -> Generator[Step, Any, int]:
+        count = held = 0
+        yield lambda done: channel.basic_qos(prefetch_count=_SCANNED, callback=done)
+        while True:
+            found: list[tuple[int, str]] = yield lambda done: _look_through(link, channel, topology.rungs(), done)
+            for tag, routing_key in found:
+                if topology.is_for(queue, routing_key):
+                    channel.basic_ack(tag)
+                    count += 1
+                else:
+                    held += 1
+            if len(found) < _SCANNED:
+                break
+        yield from _put_back(channel, held)
+        frame = yield lambda done: channel.queue_purge(topology.due_queue(queue), callback=done)
+        return count + frame.method.message_count
+
+    return steps
+
+
+def _look_through(link: Link, channel: Channel, queues: Sequence[str], done: Callable[[Any], None]) -> None:
+    """Take what is in `queues`, as far as the channel does not hold it already: tags and routing keys.
+
+    All at once, so that what goes from one to another meanwhile is seen as well. The broker's counts, which are 0 where it is busy, say little.
+    """
+    found: list[tuple[int, str]] = []
+    consumers: list[str] = []
+    timer: object = None
+    left = len(queues)
+
+    def came(_channel: object, method: Any, _properties: object, _body: bytes) -> None:
+        found.append((method.delivery_tag, method.routing_key))
+        wait()
+
+    def accepted(_: object) -> None:
+        nonlocal left
+        left -= 1
+        wait()
+
+    def wait() -> None:
+        nonlocal timer
+        if timer is not None:
+            link.forget(timer)
+        timer = None if left else link.later(_QUIET, end)
+
+    def end() -> None:
+        nonlocal left
+        left = len(consumers)
+        for consumer in consumers if channel.is_open else ():
+            channel.basic_cancel(consumer, callback=ended)
+            cast("Any", channel)._cancelled.discard(consumer)  # what still comes is to be looked at as well
+
+    def ended(_: object) -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            done(found)
+
+    consumers += [channel.basic_consume(queue, came, callback=accepted) for queue in queues]
 
 
 def dead_letters(queue: str, most: int) -> Callable[[Channel], Generator[Step, Any, list[DeadLetter]]]:

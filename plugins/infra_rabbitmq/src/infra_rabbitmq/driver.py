@@ -41,7 +41,9 @@ from infra_rabbitmq.link import Link, Procedure, settle_future
 from infra_rabbitmq.parameters import parameters_of
 from infra_rabbitmq.publisher import Answer, Publisher, outgoing
 from infra_rabbitmq.settings import RabbitMQQueueSettings
+from infra_rabbitmq.shards import KeyedToken
 from infra_rabbitmq.subscription import Subscription
+from infra_rabbitmq.waiting import Token
 
 T = TypeVar("T")
 
@@ -52,7 +54,7 @@ _SLACK: Final = 30.0  # seconds beyond its wait after which a receive that was n
 class _RabbitMQQueues:
     """What both doors share: every method hands its work to an I/O thread and gives a future."""
 
-    def __init__(self, settings: RabbitMQQueueSettings, name: str) -> None:
+    def __init__(self, settings: RabbitMQQueueSettings, name: str, logger: logging.Logger | None = None) -> None:
         quorum = settings.queue_type == "quorum"
         optional = [QueueFeature.DELAY] * quorum + [QueueFeature.ORDERING] * (settings.shards > 0)
         self.features = frozenset(str(one) for one in _CLASSIC.union(optional))
@@ -68,7 +70,12 @@ class _RabbitMQQueues:
         self._subscriptions: dict[str, Subscription] = {}
         self._lock = threading.Lock()
         self._closed = False
-        self._publisher = Publisher(lambda: parameters_of(settings, f"{name} publish"), self._specs, self._layout, settings.confirm_window)
+        self._log = logger or logging.getLogger(__name__)
+        self._place = settings.place()
+        self._lost: set[str] = set()  # connections that were there and are not
+        self._publisher = Publisher(
+            lambda: parameters_of(settings, f"{name} publish"), self._specs, self._layout, settings.confirm_window, self._heard
+        )
         self._publishing = self._publisher.link
         self._consuming = Link("consume", lambda: parameters_of(settings, f"{name} consume"), self._up, self._down)
 
@@ -85,20 +92,45 @@ class _RabbitMQQueues:
         connection = self._consuming.connection or self._publishing.connection
         return () if connection is None else (connection,)
 
+    def _heard(self, link: Link, error: BrokerError | None) -> None:
+        """A connection was lost for a reason, or is there. Both go together as a rule, and are worth one line."""
+        with self._lock:
+            lost = bool(self._lost)
+            if error is None:
+                self._lost.discard(link.name)
+            elif link.opened.done() and link.opened.exception() is None and not self._closed:
+                self._lost.add(link.name)
+            now_lost = bool(self._lost)
+        if now_lost and not lost:
+            self._log.warning("the connection to RabbitMQ at %s was lost: %s; connecting again", self._place, error)
+        elif lost and not now_lost:
+            self._log.info("the connection to RabbitMQ at %s is there again", self._place)
+
+    def _tell(self, text: str, *arguments: object) -> None:
+        if not self._closed:
+            self._log.warning(text, *arguments)
+
+    def lease_over(self, token: object) -> str | None:
+        """See `infra.queue.driver.TellsLeases`."""
+        tenure = token.tenure if isinstance(token, Token) else token.held.tenure if isinstance(token, KeyedToken) else None
+        return None if tenure is None else tenure.over
+
     def _up(self) -> None:
+        self._heard(self._consuming, None)
         for subscription in list(self._subscriptions.values()):
             subscription.up()
 
-    def _down(self, _error: BrokerError) -> None:
+    def _down(self, error: BrokerError) -> None:
+        self._heard(self._consuming, error)
         for subscription in list(self._subscriptions.values()):
-            subscription.down(ended=self._closed)
+            subscription.down(error, ended=self._closed)
 
     def _subscription(self, queue: str) -> Subscription:
         found = self._subscriptions.get(queue)
         if found is None:
             with self._lock:
                 spec = self._specs.get(queue) or QueueSpec(name=queue, topology="none")
-                found = self._subscriptions.setdefault(queue, Subscription(spec, self._consuming, self._publisher))
+                found = self._subscriptions.setdefault(queue, Subscription(spec, self._consuming, self._publisher, self._tell))
         return found
 
     @property
@@ -122,10 +154,20 @@ class _RabbitMQQueues:
             if error is None and shards and spec.topology != "none":
                 self._publishing.perform(topology.no_shards_beyond(spec.name, shards), looked)
             else:
-                settle_future(future, None, error)
+                lead(error)
 
         def looked(_: None, error: BrokerError | None) -> None:
-            settle_future(future, None, None if error is None or error.code is ErrorCode.NOT_FOUND else error)
+            lead(None if error is None or error.code is ErrorCode.NOT_FOUND else error)
+
+        def lead(error: BrokerError | None) -> None:
+            if error is None and spec.topology == "ensure" and QueueFeature.DELAY in self.features:
+                self._publishing.perform(topology.lead_to(spec.name), led)
+            else:
+                settle_future(future, None, error)
+
+        def led(_: None, error: BrokerError | None) -> None:
+            # An account that may not configure the ladder can do without delays.
+            settle_future(future, None, None if error is None or error.code is ErrorCode.PERMISSION_DENIED else error)
 
         try:
             self._publishing.call(lambda: self._publishing.perform(topology.declare(spec, self._layout), declared))
@@ -176,10 +218,26 @@ class _RabbitMQQueues:
     def _dead(self, queue: str) -> Future[int]:
         return self._administrating.ask(administration.ready(topology.dead_queue(queue)))
 
-    def _purge(self, queue: str, dead: bool) -> Future[int]:
-        if dead:
-            return self._administrating.ask(administration.purge(topology.dead_queue(queue)))
+    def _purge(self, queue: str) -> Future[int]:
         return self._counted(queue, Subscription.purge, administration.purge(queue, *self._layout.shards_of(queue)))
+
+    def _purge_dead(self, queue: str) -> Future[int]:
+        return self._administrating.ask(administration.purge(topology.dead_queue(queue)))
+
+    def _purge_delayed(self, queue: str) -> Future[int]:
+        """What is delayed; 0 where nothing can be."""
+        future: Future[int] = Future()
+        link = self._administrating
+        if QueueFeature.DELAY not in self.features:
+            future.set_result(0)
+            return future
+
+        def done(count: int | None, error: BrokerError | None) -> None:
+            missing = error is not None and error.code is ErrorCode.NOT_FOUND
+            settle_future(future, 0 if missing else count, None if missing else error)
+
+        link.call(lambda: link.perform(administration.purge_delayed(link, queue), done))
+        return future
 
     def _counted(self, queue: str, ask: Callable[[Subscription, Future[int]], bool], otherwise: Procedure[int]) -> Future[int]:
         """Ask the queue's subscription, which knows what is on its way to us, or where there is none the broker."""
@@ -214,14 +272,26 @@ class _RabbitMQQueues:
         if self._closed:
             return []
         self._closed = True
-        for subscription in self._subscriptions.values():
-            if self._consuming.started:
-                self._consuming.call(subscription.end)
-        return [self._publishing.close(), self._consuming.close()]
+        ending = list(self._subscriptions.values()) if self._consuming.connection is not None else []
+        left = len(ending)
+
+        def flushed() -> None:
+            nonlocal left
+            left -= 1
+            if left <= 0:
+                self._publishing.close()
+                self._consuming.close()
+
+        for subscription in ending:
+            self._consuming.call(lambda subscription=subscription: subscription.end(flushed))
+        if not ending:
+            flushed()
+        return [self._publishing.ended, self._consuming.ended]
 
     def _abandon(self) -> None:
-        self._publishing.abandon()
-        self._consuming.abandon()
+        for link in (self._publishing, self._consuming):
+            link.close()
+            link.abandon()
 
 
 def _nothing(_channel: object) -> Any:
@@ -311,7 +381,11 @@ class RabbitMQQueueDriver(_RabbitMQQueues):
 
     def purge(self, queue: str, dead: bool, timeout: float) -> int:
         """Delete messages or dead letters."""
-        return self._wait(self._purge(queue, dead), timeout)
+        if dead:
+            return self._wait(self._purge_dead(queue), timeout)
+        until = time.monotonic() + timeout
+        delayed = self._wait(self._purge_delayed(queue), timeout)
+        return delayed + self._wait(self._purge(queue), max(0.001, until - time.monotonic()))
 
 
 class AsyncRabbitMQQueueDriver(_RabbitMQQueues):
@@ -395,7 +469,11 @@ class AsyncRabbitMQQueueDriver(_RabbitMQQueues):
 
     async def purge(self, queue: str, dead: bool, timeout: float) -> int:
         """Delete messages or dead letters."""
-        return await self._wait(self._purge(queue, dead), timeout)
+        if dead:
+            return await self._wait(self._purge_dead(queue), timeout)
+        until = time.monotonic() + timeout
+        delayed = await self._wait(self._purge_delayed(queue), timeout)
+        return delayed + await self._wait(self._purge(queue), max(0.001, until - time.monotonic()))
 
 
 def _quiet() -> None:
@@ -419,7 +497,7 @@ def _not_open(error: BrokerError, settings: RabbitMQQueueSettings, context: Open
 def open_driver(settings: RabbitMQQueueSettings, context: OpenContext) -> RabbitMQQueueDriver:
     """The blocking driver."""
     _quiet()
-    driver = RabbitMQQueueDriver(settings, context.resource)
+    driver = RabbitMQQueueDriver(settings, context.resource, context.logger)
     try:
         driver.open(settings.open_timeout)
     except BaseException as error:
@@ -433,7 +511,7 @@ def open_driver(settings: RabbitMQQueueSettings, context: OpenContext) -> Rabbit
 async def open_driver_async(settings: RabbitMQQueueSettings, context: OpenContext) -> AsyncRabbitMQQueueDriver:
     """The asyncio driver."""
     _quiet()
-    driver = AsyncRabbitMQQueueDriver(settings, context.resource)
+    driver = AsyncRabbitMQQueueDriver(settings, context.resource, context.logger)
     try:
         await driver.open(settings.open_timeout)
     except BaseException as error:

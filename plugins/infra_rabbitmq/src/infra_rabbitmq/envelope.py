@@ -14,6 +14,7 @@ from infra.queue.model import NO_HEADERS, OCTETS, DeadLetter, Message, new_id, n
 _CREATED: Final = "infra-created-at"
 _DELIVER: Final = "infra-deliver-at"
 _ATTEMPT: Final = "infra-attempt"  # deliveries before this copy was made
+_ABANDONED: Final = "infra-abandoned"  # a receiver went without a word before this copy was made
 _KEY: Final = "infra-key"
 _REASON: Final = "infra-dead-reason"
 _DIED: Final = "infra-died-at"
@@ -23,12 +24,15 @@ _RESERVED: Final = ("x-", "infra-", _TRACE)
 _PERSISTENT: Final = 2
 
 
-def properties(message: Message, attempt: int = 0, *, reason: str | None = None, died_at: datetime | None = None) -> BasicProperties:
+def properties(
+    message: Message, attempt: int = 0, *, abandoned: bool = False, reason: str | None = None, died_at: datetime | None = None
+) -> BasicProperties:
     """The AMQP properties of `message`.
 
     Args:
         message: The envelope.
         attempt: Its deliveries so far.
+        abandoned: Whether one of them ended without a word.
         reason: Why it is a dead letter.
         died_at: Since when.
     """
@@ -37,6 +41,8 @@ def properties(message: Message, attempt: int = 0, *, reason: str | None = None,
         headers[_ESCAPE + name if name.startswith(_RESERVED) else name] = value
     if attempt:
         headers[_ATTEMPT] = attempt
+    if abandoned:
+        headers[_ABANDONED] = 1
     if message.key is not None:
         headers[_KEY] = message.key
     if message.deliver_at is not None:
@@ -89,6 +95,11 @@ def envelope(properties: BasicProperties, body: bytes, delivery: int = 0) -> Mes
 def redeliveries(properties: BasicProperties) -> int:
     """How often a quorum queue has delivered it before."""
     return _number(cast("dict[str, Any]", properties.headers or {}).get("x-delivery-count"))
+
+
+def abandoned(properties: BasicProperties) -> bool:
+    """Whether an earlier receiver went without a word; whoever gives a message back in order writes a copy."""
+    return redeliveries(properties) > 0 or _number(cast("dict[str, Any]", properties.headers or {}).get(_ABANDONED)) > 0
 
 
 def dead_letter(properties: BasicProperties, body: bytes) -> DeadLetter:

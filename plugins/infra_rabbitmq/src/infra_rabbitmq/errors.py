@@ -61,7 +61,12 @@ class _Reply:
 
 #: By what the broker says, since one code stands for many things. The first that is found counts.
 _KNOWN: Final = (
-    _Reply(re.compile(r"delivery acknowledgement .* timed out|consumer_timeout"), "a delivery was not settled in time", _UNAVAILABLE),
+    _Reply(
+        re.compile(r"delivery acknowledgement .*timed out\D*(?P<it>\d* ?m?s?)"),
+        "a delivery was not settled within the broker's consumer_timeout ({it}), so it took back all of the channel",
+        _UNAVAILABLE,
+        remedy="let handlers end sooner, or raise `consumer_timeout` of the broker",
+    ),
     _Reply(re.compile(r"vhost '?(?P<it>[^']*?)'? is down"), "the virtual host '{it}' is down", _UNAVAILABLE),
     _Reply(re.compile(r"vhost '?(?P<it>.*?)'? not found"), "there is no virtual host '{it}'", ErrorCode.CONFIGURATION, ("vhost",)),
     _Reply(

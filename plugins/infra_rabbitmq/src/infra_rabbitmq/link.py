@@ -44,6 +44,7 @@ class Link:
         up: Callable[[], None],
         down: Callable[[BrokerError], None],
     ) -> None:
+        self.name = name
         self.connection: pika.SelectConnection | None = None  # only while it is open
         self.error: BrokerError = BrokerError("not connected yet", ErrorCode.UNAVAILABLE)
         self.opened: Future[None] = Future()  # the outcome of the first attempt
@@ -77,6 +78,11 @@ class Link:
     def started(self) -> bool:
         """Whether somebody asked for the connection."""
         return self._started
+
+    @property
+    def ended(self) -> Future[None]:
+        """Done when it is closed and its thread has nothing left to do."""
+        return self._ended
 
     def call(self, function: Callable[[], None]) -> None:
         """Run `function` in the I/O thread.

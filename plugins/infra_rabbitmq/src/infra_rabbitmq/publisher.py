@@ -17,7 +17,7 @@ from infra.queue.model import Durability, Message, PublishOutcome, QueueSpec, Re
 from infra_rabbitmq import topology
 from infra_rabbitmq.envelope import properties
 from infra_rabbitmq.errors import BrokerError, refusal, translate
-from infra_rabbitmq.link import Link, settle_future
+from infra_rabbitmq.link import Link, Procedure, settle_future
 from infra_rabbitmq.topology import Layout
 
 Answer = Receipt | SendFailure
@@ -38,6 +38,7 @@ class Outgoing:
         due: When it may be delivered, as a time of `time.time`; None for at once.
         ordered: Whether none of its batch to the same queue may overtake it.
         refused: Why it is not sent at all.
+        make: Makes the queue when it is missing.
     """
 
     queue: str
@@ -47,6 +48,7 @@ class Outgoing:
     due: float | None = None
     ordered: bool = False
     refused: BrokerError | None = None
+    make: Procedure[None] | None = None
     batch: _Batch | None = None
     place: int = 0
     returned: BrokerError | None = None
@@ -85,11 +87,18 @@ class Publisher:
         specs: The queues declared so far, by name.
         layout: What is made for each queue.
         window: The most messages that wait for their confirmation.
+        heard: Called with the error when the connection is lost, and with None when it is there.
     """
 
     def __init__(
-        self, parameters: Callable[[], pika.ConnectionParameters], specs: Mapping[str, QueueSpec], layout: Layout, window: int
+        self,
+        parameters: Callable[[], pika.ConnectionParameters],
+        specs: Mapping[str, QueueSpec],
+        layout: Layout,
+        window: int,
+        heard: Callable[[Link, BrokerError | None], None],
     ) -> None:
+        self._heard = heard
         self.link = Link("publish", parameters, self._up, self._down)
         self.blocked: str | None = None  # why the broker reads nothing
         self.link.held_back = lambda: self.blocked is not None
@@ -104,6 +113,11 @@ class Publisher:
         self._ladders: dict[
             str, list[Outgoing] | None
         ] = {}  # queues whose ladder is there (None) or being made, with those who wait for it
+
+    @property
+    def ready(self) -> bool:
+        """Whether what is sent now is written at once."""
+        return self._channel is not None and self.blocked is None
 
     def send(self, batch: Sequence[Outgoing], timeout: float) -> Future[list[Answer]]:
         """Publish all; may be called from any thread. After `timeout` seconds what is open is answered as not sent or unknown."""
@@ -193,7 +207,7 @@ class Publisher:
             return False
         self._ladders[queue] = [message]
         spec = self._specs.get(queue)
-        create = spec is None or spec.topology == "ensure"
+        create = spec is None or spec.topology != "none"
 
         def led(_: object, error: BrokerError | None) -> None:
             waiting = self._ladders.pop(queue, None) or []
@@ -203,23 +217,23 @@ class Publisher:
                 self._pump()
                 return
             refused = error.code in (ErrorCode.NOT_FOUND, ErrorCode.PERMISSION_DENIED, ErrorCode.CONFIGURATION)
+            if error.code is ErrorCode.NOT_FOUND:
+                how = 'open the queue once with `topology = "check"` or "ensure", with an account that may configure it'
+                error = BrokerError(f"{error}, which delays of '{queue}' need", ErrorCode.CONFIGURATION, remedy=how)
             for one in waiting:
                 self._answer(one, SendFailure(PublishOutcome.REFUSED if refused else PublishOutcome.NOT_SENT, error))
 
         def made(_: object, error: BrokerError | None) -> None:
             if error is not None:
                 led(None, error)
-            elif create:
-                self.link.perform(topology.lead_to(queue), led)
             else:
-                led(None, None)
+                self.link.perform(topology.lead_to(queue) if create else topology.leads_to(queue), led)
 
         def looked(_: object, error: BrokerError | None) -> None:
             if error is not None and error.code is ErrorCode.NOT_FOUND and create:
                 self.link.perform(topology.ladder, made)
             elif error is not None and error.code is ErrorCode.NOT_FOUND:
-                why = 'there is no ladder for delays in this virtual host; a queue with topology = "ensure" makes it'
-                made(None, BrokerError(why, ErrorCode.CONFIGURATION))
+                made(None, BrokerError("there is no ladder for delays in this virtual host", ErrorCode.NOT_FOUND))
             else:
                 made(None, error)
 
@@ -229,6 +243,7 @@ class Publisher:
     # The connection
 
     def _up(self) -> None:
+        self._heard(self.link, None)
         connection = self.link.connection
         assert connection is not None
         connection.add_on_connection_blocked_callback(self._on_blocked)
@@ -267,12 +282,15 @@ class Publisher:
     def _on_channel_closed(self, channel: Any, reason: Exception) -> None:
         error = translate(reason)
         if channel is self._channel:
+            if error.code is ErrorCode.NOT_FOUND:  # somebody has deleted the ladder
+                self._ladders = {queue: waiting for queue, waiting in self._ladders.items() if waiting is not None}
             self._lost(error)
         connection = self.link.connection
         if connection is not None and connection.is_open:
             connection.channel(on_open_callback=self._on_channel)
 
     def _down(self, error: BrokerError) -> None:
+        self._heard(self.link, error)
         self.blocked = None
         # Those who wait for a ladder were answered when its channel closed.
         self._ladders.clear()

@@ -15,19 +15,21 @@ from typing import Any, Final
 
 from infra.errors import ErrorCode
 from infra.queue.model import Ack as Acknowledge
-from infra.queue.model import Action, Dead, Message, Receipt, Received, Retry, Settled
+from infra.queue.model import Action, Dead, Message, QueueSpec, Receipt, Received, Retry, Settled
 from infra_rabbitmq import administration
 from infra_rabbitmq.envelope import envelope, redeliveries
 from infra_rabbitmq.errors import BrokerError, translate
 from infra_rabbitmq.link import Link
 from infra_rabbitmq.publisher import Answer, Publisher
 from infra_rabbitmq.settling import acknowledge, dead_copy, send_copies
+from infra_rabbitmq.waiting import Tenure
 
 #: Unsettled deliveries of a shard. The same for all consumers: a quorum queue puts what comes back behind what came back before, so the
 #: next consumer has to take all of it at once, or a second loss would mix it up.
 PREFETCH: Final = 32
 _COUNTS: Final = 20  # how often to count again while deliveries come
 _AGAIN: Final = 0.2  # seconds before subscribing again
+_GIVEN_BACK: Final = "the shard was given back"
 
 #: A number, or what prevented counting.
 Counted = Callable[[int, BrokerError | None], None]
@@ -36,10 +38,11 @@ Counted = Callable[[int, BrokerError | None], None]
 class Held:
     """A delivery of a shard that is not settled."""
 
-    __slots__ = ("generation", "message", "serial", "settling", "shard", "tag", "waiting")
+    __slots__ = ("generation", "message", "serial", "settling", "shard", "tag", "tenure", "waiting")
 
     def __init__(self, shard: Shard, generation: int, tag: int, message: Message) -> None:
         self.shard = shard
+        self.tenure = shard.tenure
         self.generation = generation  # of the channel
         self.tag = tag
         self.message = message
@@ -71,6 +74,7 @@ class Shard:
         self.name = name
         self.channel: Any = None  # there, or being opened
         self.live = False  # the broker has accepted the consumer
+        self.tenure = Tenure()
         self.generation = 0
         self.in_hand = 0
         self.leaving = False  # given back as soon as nothing is in hand
@@ -106,12 +110,13 @@ class Shard:
     def close(self) -> None:
         """Give everything back; nobody can settle what is in hand."""
         channel = self.channel
-        self.reset()
+        self.reset(_GIVEN_BACK)
         if channel is not None and channel.is_open:
             channel.close()
 
-    def reset(self) -> None:
+    def reset(self, why: str) -> None:
         """The channel is gone, and every lease with it."""
+        self.tenure.over, self.tenure = why, Tenure()
         self.channel = None
         self.live = self.leaving = False
         self.generation += 1
@@ -137,13 +142,17 @@ class Shard:
 
     def _on_cancelled(self, _frame: Any) -> None:
         """The queue was deleted, or has moved."""
+        self._shards.tell("the broker has ended the consumer of %s: the queue was deleted, or has moved", self.name)
         self.close()
         self._shards.lost(missing=True)
 
     def _on_closed(self, channel: Any, reason: Exception) -> None:
         if channel is self.channel:
-            self.reset()
-            self._shards.lost(missing=translate(reason).code is ErrorCode.NOT_FOUND)
+            error = translate(reason)
+            if self._link.connection is not None:
+                self._shards.tell("the broker has closed the channel of %s: %s", self.name, error)
+            self.reset(str(error))
+            self._shards.lost(missing=error.code is ErrorCode.NOT_FOUND)
 
     # Deliveries
 
@@ -293,24 +302,34 @@ class Shards:
     """All shards of a queue. All but `in_hand` is used in the link's thread only.
 
     Args:
-        queue: The queue.
+        spec: The queue.
         link: The connection for consuming.
         publisher: Where dead letters go; its layout says how many shards there are.
         ready: Called when there is something to hand out.
         lost: Called when a shard has to be subscribed to again; with True when it has to be declared first.
+        tell: Logs a warning.
     """
 
-    def __init__(self, queue: str, link: Link, publisher: Publisher, ready: Callable[[], None], lost: Callable[[bool], None]) -> None:
+    def __init__(
+        self,
+        spec: QueueSpec,
+        link: Link,
+        publisher: Publisher,
+        ready: Callable[[], None],
+        lost: Callable[[bool], None],
+        tell: Callable[..., None],
+    ) -> None:
         self.in_hand = 0
         self.classic = publisher.layout.queue_type == "classic"
         self.ready: deque[Held] = deque()  # those whose turn it is
-        self._queue = queue
+        self.tell = tell
+        self._spec = spec
         self._link = link
         self._publisher = publisher
         self._on_ready = ready
         self._on_lost = lost
         self._serials = itertools.count(1)
-        self._all = [Shard(name, self, link) for name in publisher.layout.shards_of(queue)]
+        self._all = [Shard(name, self, link) for name in publisher.layout.shards_of(spec.name)]
 
     def __len__(self) -> int:
         return len(self._all)
@@ -340,10 +359,10 @@ class Shards:
         for shard in self._all:
             shard.close()
 
-    def down(self) -> None:
+    def down(self, why: str) -> None:
         """The connection is lost."""
         for shard in self._all:
-            shard.reset()
+            shard.reset(why)
 
     # For receivers
 
@@ -395,7 +414,8 @@ class Shards:
                     answers[place] = outcome.error
             done()
 
-        send_copies(self._publisher, self._link, [dead_copy(self._queue, held.message, reason) for _, held, reason in dead], copied)
+        layout = self._publisher.layout
+        send_copies(self._publisher, self._link, [dead_copy(self._spec, layout, held.message, reason) for _, held, reason in dead], copied)
 
     # What a shard tells
 

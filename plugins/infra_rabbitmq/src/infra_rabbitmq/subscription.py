@@ -8,16 +8,31 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, Final
 
+from pika.exceptions import ChannelClosedByClient
+
 from infra.errors import ErrorCode
-from infra.queue.model import Ack, Action, Dead, Extend, Message, QueueSpec, Receipt, Received, Retry, Settled
+from infra.queue.model import (
+    RELEASE,
+    Ack,
+    Action,
+    Dead,
+    Extend,
+    PublishOutcome,
+    QueueSpec,
+    Receipt,
+    Received,
+    Retry,
+    SendFailure,
+    Settled,
+)
 from infra_rabbitmq import topology
-from infra_rabbitmq.envelope import envelope, properties
+from infra_rabbitmq.envelope import abandoned, envelope, properties
 from infra_rabbitmq.errors import BrokerError, closed, translate
 from infra_rabbitmq.link import Link, settle_future, settle_sum
 from infra_rabbitmq.publisher import Answer, Outgoing, Publisher
 from infra_rabbitmq.settling import acknowledge, dead_copy, send_copies
 from infra_rabbitmq.shards import KeyedToken, Shards
-from infra_rabbitmq.waiting import Token, Waiter
+from infra_rabbitmq.waiting import Tenure, Token, Waiter
 
 _LINGER: Final = 2.0  # seconds without a receive until the broker may give to others what was not asked for
 _SHORTEST_WAIT: Final = 0.1  # the way of a message from the broker
@@ -27,6 +42,8 @@ _SHRINK_AFTER: Final = 5.0  # seconds with a quarter of the credit in use
 _COUNTS: Final = 20  # how often to count again while deliveries come
 _MOST_CREDIT: Final = 65535
 _AGAIN: Final = 0.2  # seconds before subscribing again
+_SILENCE: Final = 3.0  # seconds without a delivery after which an empty wait ends with a new channel
+_LONGEST_HERE: Final = 600.0  # seconds that a retry waits unsettled; well below consumer_timeout
 
 
 class Subscription:
@@ -36,14 +53,20 @@ class Subscription:
         spec: The queue.
         link: The connection for consuming.
         publisher: Where copies go.
+        tell: Logs a warning.
     """
 
-    def __init__(self, spec: QueueSpec, link: Link, publisher: Publisher) -> None:
+    def __init__(self, spec: QueueSpec, link: Link, publisher: Publisher, tell: Callable[..., None]) -> None:
         self.spec = spec
         self._link = link
         self._publisher = publisher
         self._classic = publisher.layout.queue_type == "classic"
-        self._shards = Shards(spec.name, link, publisher, self._serve_soon, self._resubscribe)
+        self._tell = tell
+        self._shards = Shards(spec, link, publisher, self._serve_soon, self._resubscribe, tell)
+        self._tenure = Tenure()
+        self._under_way: set[object] = set()  # copies that are not confirmed, and a consumer that is being ended
+        self._flushed: list[Callable[[], None]] = []  # called when nothing of this is
+        self._fresh = 0.0  # when the channel was made, or last brought something
         self._keyed_first = 0
         self._channel: Any = None
         self._busy = False  # something that `_want` began is under way
@@ -86,10 +109,18 @@ class Subscription:
         self._pause()
         self._shards.leave()
 
-    def end(self) -> None:
-        """The connection is about to be closed."""
+    def end(self, done: Callable[[], None]) -> None:
+        """The connection is about to be closed, when what was given back is safe."""
         self.interrupt()
         self._shards.close()
+        self._flushed.append(done)
+        self._ended(None)
+
+    def _ended(self, one: object) -> None:
+        """Of what is under way."""
+        self._under_way.discard(one)
+        while self._flushed and not self._under_way:
+            self._flushed.pop()()
 
     def give_back(self, received: Sequence[Received]) -> None:
         """Take back deliveries that reached nobody; the next receive gets them."""
@@ -178,6 +209,7 @@ class Subscription:
                     self._look_later(waiter)
                 else:
                     self._drop(waiter, None)
+                    self._renew()
 
             def unanswered() -> None:
                 self._link.doubt()
@@ -240,6 +272,7 @@ class Subscription:
 
     def _subscribe(self, credit: int) -> None:
         self._credit = min(credit, _MOST_CREDIT)
+        self._fresh = time.monotonic()
         self._in_use = 0
         self._low_since = None
         epoch = self._epoch
@@ -252,14 +285,32 @@ class Subscription:
         channel.basic_qos(prefetch_count=self._credit)
         self._consumer = channel.basic_consume(self.spec.name, self._on_delivery, callback=accepted)
 
+    def _renew(self) -> None:
+        """Take a new channel after a silence: one whose queue was deleted and made anew may be left without word or message."""
+        if self._outstanding or self._busy or not self._live or time.monotonic() - self._fresh < _SILENCE:
+            return
+        channel, self._busy = self._channel, True
+
+        def cancelled() -> None:
+            if channel is self._channel:
+                self._busy = False
+                if not self._outstanding and channel.is_open:
+                    self._reset("it was replaced")
+                    self._declared = True
+                    channel.close()
+                self._want()
+
+        self._unsubscribe(cancelled)
+
     def _unsubscribe(self, done: Callable[[], None] | None = None) -> None:
         consumer, self._consumer = self._consumer, None
         self._live = False
         self._epoch += 1
         self._in_use = 0
         if consumer is not None and self._channel is not None and self._channel.is_open:
-            # What still comes is refused by pika, and so goes to others.
-            self._channel.basic_cancel(consumer, callback=None if done is None else _dropping(done))
+            # Until the broker answers, what still comes is ours; pika would refuse it, which counts as a delivery.
+            self._channel.basic_cancel(consumer, callback=_dropping(done or _nothing))
+            self._channel._cancelled.discard(consumer)
         elif done is not None:
             done()
 
@@ -285,16 +336,27 @@ class Subscription:
         self._linger()  # a consumer without credit, which brings nothing
 
     def _pause(self, done: Callable[[], None] | None = None) -> None:
-        self._unsubscribe(done)
-        if self._channel is not None and self._channel.is_open:
-            for one in self._buffer:
-                self._requeue(one.token)
-        self._buffer.clear()
+        ending = object()
+        self._under_way.add(ending)
 
-    def _requeue(self, token: object) -> None:
-        assert isinstance(token, Token)
-        self._forget(token)
-        self._channel.basic_nack(token.tag, requeue=True)
+        def cancelled() -> None:
+            self._serve()  # whoever came meanwhile
+            unasked = [(one.token, RELEASE) for one in self._buffer if isinstance(one.token, Token)]
+            self._buffer.clear()
+            if unasked and self._channel is not None:
+                for token, _ in unasked:
+                    token.settling = True
+                self._copy(unasked, _dropping(done or _nothing))
+            elif done is not None:
+                done()
+            self._ended(ending)
+
+        self._unsubscribe(cancelled)
+
+    def _requeue(self, token: Token) -> None:
+        if token.generation == self._generation and token.tag in self._outstanding and self._channel.is_open:
+            self._forget(token)
+            self._channel.basic_nack(token.tag, requeue=True)
 
     def _on_declared(self, _: object, error: BrokerError | None) -> None:
         self._busy = False
@@ -312,24 +374,30 @@ class Subscription:
 
     def _on_cancelled(self, _frame: Any) -> None:
         """The broker has ended the consumer: the queue was deleted, or has moved."""
+        self._tell("the broker has ended the consumer of %s: the queue was deleted, or has moved", self.spec.name)
         self._consumer, self._live, self._declared = None, False, False
         self._epoch += 1
         self._link.later(_AGAIN, self._want)
 
     def _on_channel_closed(self, channel: Any, reason: Exception) -> None:
-        if self._channel is not None and channel is not self._channel:
+        if isinstance(reason, ChannelClosedByClient) or (self._channel is not None and channel is not self._channel):
             return
         error = translate(reason)
         if self._channel is None:
             self._busy = False
-        self._reset()
+        if self._link.connection is not None:
+            self._tell("the broker has closed the channel of %s: %s", self.spec.name, error)
+        self._reset(str(error))
         if self._link.connection is not None and error.code is not ErrorCode.NOT_FOUND:
             self._link.later(_AGAIN, self._want)
         elif self._link.connection is not None:
             self._want()
 
-    def _reset(self) -> None:
+    def _reset(self, why: str) -> None:
         """The channel is gone, and every lease with it."""
+        self._tenure.over, self._tenure = why, Tenure()
+        self._under_way.clear()
+        self._ended(None)
         self._channel = self._consumer = None
         self._live = self._declared = False
         self._credit = self._in_use = 0
@@ -348,11 +416,12 @@ class Subscription:
         self._busy = False
         self._want()
 
-    def down(self, *, ended: bool) -> None:
+    def down(self, error: BrokerError, *, ended: bool) -> None:
         """The connection is lost; who waits goes on waiting, unless it has `ended` for good."""
         self._busy = False
-        self._reset()
-        self._shards.down()
+        why = f"the connection was lost: {error}"
+        self._reset(why)
+        self._shards.down(why)
         while ended and self._waiters:
             self._answer(self._waiters.popleft(), [], closed())
 
@@ -360,14 +429,16 @@ class Subscription:
 
     def _on_delivery(self, _channel: Any, method: Any, found: Any, body: bytes) -> None:
         message = envelope(found, body, 1)
-        token = Token(self._generation, self._epoch, method.delivery_tag, message)
+        gone = abandoned(found)
+        token = Token(self._tenure, self._generation, self._epoch, method.delivery_tag, message, abandoned=gone)
+        self._fresh = time.monotonic()
         self._outstanding[token.tag] = token
         self._in_use += 1
         if self._classic and method.redelivered:  # such a queue counts nothing: the copy does
-            token.settling = True
-            self._copy([(token, Retry())], lambda _: None)
+            token.settling = token.abandoned = True
+            self._copy([(token, Retry())], lambda _: None, lost=True)
             return
-        self._buffer.append(Received(message, token))
+        self._buffer.append(Received(message, token, gone))
         waiters = self._waiters
         if not waiters:
             return
@@ -396,8 +467,6 @@ class Subscription:
             if isinstance(action, Ack):
                 token.settling = True
                 done.append(token)
-            elif isinstance(action, Retry) and not action.counted and action.delay <= 0 and not self._classic:
-                self._requeue(token)
             elif not isinstance(action, Extend):
                 token.settling = True
                 copies.append((token, action))
@@ -422,25 +491,62 @@ class Subscription:
             self._copy(copies, copied)
         finished()
 
-    def _copy(self, settlements: list[tuple[Token, Action]], done: Callable[[list[Settled | BaseException]], None]) -> None:
-        """Publish copies, and acknowledge the originals when the copies are confirmed: twice is possible, never is not."""
+    def _copy(
+        self, settlements: Sequence[tuple[Token, Action]], done: Callable[[list[Settled | BaseException]], None], *, lost: bool = False
+    ) -> None:
+        """Publish copies, and acknowledge the originals when the copies are confirmed: twice is possible, never is not.
+
+        With `lost` they are of messages that an earlier receiver left without a word.
+        """
+        mark = object()
+        self._under_way.add(mark)
 
         def finish(answers: list[Answer]) -> None:
-            copied = [token for (token, _), answer in zip(settlements, answers, strict=True) if isinstance(answer, Receipt)]
-            for token, _ in settlements:
+            outcomes: list[Settled | BaseException] = []
+            copied: list[Token] = []
+            for (token, action), answer in zip(settlements, answers, strict=True):
                 token.settling = False
+                outcomes.append(Settled.DONE)
+                if isinstance(answer, Receipt):
+                    copied.append(token)
+                elif action == RELEASE:
+                    self._requeue(token)
+                elif isinstance(action, Retry) and action.delay > 0 and answer.outcome is PublishOutcome.REFUSED:
+                    self._wait_here(token, action)
+                else:
+                    outcomes[-1] = answer.error
             self._acknowledge([token for token in copied if token.generation == self._generation])
-            done([Settled.DONE if isinstance(answer, Receipt) else answer.error for answer in answers])
+            done(outcomes)
+            self._ended(mark)
 
-        send_copies(self._publisher, self._link, [self._copy_of(token.message, action) for token, action in settlements], finish)
+        if all(action == RELEASE for _, action in settlements) and not self._publisher.ready:  # it counts, but does not wait
+            finish([SendFailure(PublishOutcome.NOT_SENT, self._publisher.link.error)] * len(settlements))
+            return
+        copies = [self._copy_of(token, action, lost=lost) for token, action in settlements]
+        send_copies(self._publisher, self._link, copies, finish)
 
-    def _copy_of(self, message: Message, action: Action) -> Outgoing:
-        name = self.spec.name
+    def _copy_of(self, token: Token, action: Action, *, lost: bool) -> Outgoing:
+        name, message = self.spec.name, token.message
         if isinstance(action, Dead):
-            return dead_copy(name, message, action.reason)
+            return dead_copy(self.spec, self._publisher.layout, message, action.reason)
         assert isinstance(action, Retry)
-        copy = properties(message, message.attempt if action.counted else max(0, message.attempt - 1))
+        given_back = not action.counted
+        copy = properties(message, max(0, message.attempt - given_back), abandoned=lost or (given_back and token.abandoned))
         return Outgoing(name, message.id, copy, message.body, time.time() + action.delay if action.delay > 0 else None)
+
+    def _wait_here(self, token: Token, action: Retry) -> None:
+        """A retry where nothing leads to the queue after a delay: it stays unsettled, and comes again when its receiver goes."""
+        token.settling = True
+
+        def again() -> None:
+            if token.generation == self._generation:
+                self._copy([(token, Retry(0.0, counted=action.counted))], back)
+
+        def back(outcomes: list[Settled | BaseException]) -> None:
+            if outcomes[0] is not Settled.DONE:
+                self._requeue(token)
+
+        self._link.later(min(action.delay, _LONGEST_HERE), again)
 
     def _acknowledge(self, tokens: list[Token]) -> None:
         if not tokens or self._channel is None or not self._channel.is_open:
@@ -492,6 +598,10 @@ class Subscription:
 
         self._pause(lambda: channel.queue_purge(self.spec.name, callback=purged))
         return True
+
+
+def _nothing() -> None:
+    """Nobody waits."""
 
 
 def _dropping(done: Callable[[], None]) -> Callable[[object], None]:

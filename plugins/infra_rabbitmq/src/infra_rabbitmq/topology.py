@@ -5,6 +5,10 @@ and what a handler gives up too. The ladder serves all queues of a virtual host.
 the routing key; each rung holds it for its time when its digit is 1, and passes it on when it is 0. So every queue of the ladder has one
 time to live for all its messages, and none waits behind another's longer delay.
 
+A rung keeps what nobody takes, and soon holds up all that is behind. So the ladder leads to queues of ours, which take everything: to
+``jobs.due``, which passes on to ``jobs`` and may wait for it alone, when ``jobs`` is deleted, full or without a leader; and where there is
+no such queue, to ``infra.undelivered``.
+
 Messages with a key are in shards, ``jobs.shard-0`` and so on, each of which the broker delivers to one consumer at a time.
 """
 
@@ -29,6 +33,9 @@ UNIT: Final = 0.1  # seconds that the lowest rung holds a message
 LONGEST: Final = UNIT * (2**RUNGS - 1)
 _LADDER: Final = "infra.delay"
 _ARRIVED: Final = "infra.delay.arrived"
+_LANDING: Final = "infra.delay.landing"
+#: The queue of delayed messages that have no queue to go to, and the exchange that leads there.
+UNDELIVERED: Final = "infra.undelivered"
 _READY: Final = "infra.delay.ready"  # made last: where it is, the ladder is whole
 _LONGEST_NAME: Final = 200  # bytes; the routing key, of 255 bytes, also holds the digits
 _UNLIMITED: Final = 2**31 - 1
@@ -39,6 +46,11 @@ _SAFE: Final[dict[str, Any]] = {"x-dead-letter-strategy": "at-least-once", "x-ov
 def dead_queue(queue: str) -> str:
     """Where the dead letters of `queue` are."""
     return f"{queue}.dead"
+
+
+def due_queue(queue: str) -> str:
+    """Where delayed messages of `queue` are whose time has come, until it takes them."""
+    return f"{queue}.due"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,13 +116,9 @@ def declare(spec: QueueSpec, layout: Layout) -> Callable[[Channel], Generator[St
             "x-dead-letter-exchange": DEAD_EXCHANGE,
             "x-dead-letter-routing-key": name,
         }
-        dead: dict[str, Any] = {"x-queue-type": queue_type}
         if queue_type == "quorum":
             arguments |= _SAFE
-            dead["x-delivery-limit"] = _UNLIMITED  # looking at dead letters counts as delivering them
-        yield lambda done: channel.exchange_declare(DEAD_EXCHANGE, "direct", durable=True, callback=done)
-        yield lambda done: channel.queue_declare(dead_queue(name), durable=True, arguments=dead, callback=done)
-        yield lambda done: channel.queue_bind(dead_queue(name), DEAD_EXCHANGE, name, callback=done)
+        yield from _dead(channel, name, layout)
         yield lambda done: channel.queue_declare(name, durable=True, arguments=arguments, callback=done)
         ordered = arguments | {"x-single-active-consumer": True}
         if queue_type == "quorum":
@@ -119,6 +127,20 @@ def declare(spec: QueueSpec, layout: Layout) -> Callable[[Channel], Generator[St
             yield lambda done, shard=shard: channel.queue_declare(shard, durable=True, arguments=ordered, callback=done)
 
     return steps
+
+
+def dead(queue: str, layout: Layout) -> Callable[[Channel], Generator[Step, Any, None]]:
+    """Make the place of the dead letters of `queue`."""
+    return lambda channel: _dead(channel, queue, layout)
+
+
+def _dead(channel: Channel, queue: str, layout: Layout) -> Generator[Step, Any, None]:
+    arguments: dict[str, Any] = {"x-queue-type": layout.queue_type}
+    if layout.queue_type == "quorum":
+        arguments["x-delivery-limit"] = _UNLIMITED  # looking at dead letters counts as delivering them
+    yield lambda done: channel.exchange_declare(DEAD_EXCHANGE, "direct", durable=True, callback=done)
+    yield lambda done: channel.queue_declare(dead_queue(queue), durable=True, arguments=arguments, callback=done)
+    yield lambda done: channel.queue_bind(dead_queue(queue), DEAD_EXCHANGE, queue, callback=done)
 
 
 def ladder(channel: Channel) -> Generator[Step, Any, None]:
@@ -144,12 +166,48 @@ def ladder_is_there(channel: Channel) -> Generator[Step, Any, None]:
 
 
 def lead_to(queue: str) -> Callable[[Channel], Generator[Step, Any, None]]:
-    """Bind `queue` to the end of the ladder."""
+    """Lead from the end of the ladder to `queue`, whether it is there or not."""
 
     def steps(channel: Channel) -> Generator[Step, Any, None]:
-        yield lambda done: channel.queue_bind(queue, _ARRIVED, "*." * RUNGS + _word(queue), callback=done)
+        lost: dict[str, Any] = {"x-queue-type": "quorum", "x-delivery-limit": _UNLIMITED}
+        yield lambda done: channel.exchange_declare(UNDELIVERED, "fanout", durable=True, callback=done)
+        yield lambda done: channel.queue_declare(UNDELIVERED, durable=True, arguments=lost, callback=done)
+        yield lambda done: channel.queue_bind(UNDELIVERED, UNDELIVERED, "", callback=done)
+        other = {"alternate-exchange": UNDELIVERED}
+        yield lambda done: channel.exchange_declare(_LANDING, "topic", durable=True, arguments=other, callback=done)
+        yield lambda done: channel.exchange_declare(_ARRIVED, "topic", durable=True, callback=done)
+        name = due_queue(queue)
+        arguments = {
+            "x-queue-type": "quorum",
+            "x-message-ttl": 0,
+            "x-dead-letter-exchange": "",
+            "x-dead-letter-routing-key": queue,
+            **_SAFE,
+        }
+        yield lambda done: channel.queue_declare(name, durable=True, arguments=arguments, callback=done)
+        yield lambda done: channel.queue_bind(name, _LANDING, "*." * RUNGS + _word(queue), callback=done)
+        yield lambda done: channel.exchange_bind(_LANDING, _ARRIVED, "#", callback=done)
 
     return steps
+
+
+def leads_to(queue: str) -> Callable[[Channel], Generator[Step, Any, None]]:
+    """Fails when nothing leads from the ladder to `queue`."""
+
+    def steps(channel: Channel) -> Generator[Step, Any, None]:
+        yield lambda done: channel.queue_declare(due_queue(queue), passive=True, callback=done)
+
+    return steps
+
+
+def rungs() -> list[str]:
+    """The queues that hold delayed messages, those of the longest delays first: what leaves one comes to one behind it."""
+    return [_exchange(rung) for rung in reversed(range(RUNGS))]
+
+
+def is_for(queue: str, routing_key: str) -> bool:
+    """Whether what is in the ladder with `routing_key` goes to `queue`."""
+    return routing_key[2 * RUNGS :] == _word(queue)
 
 
 def route(queue: str, delay: float) -> tuple[str, str]:

@@ -7,12 +7,27 @@ from concurrent.futures import Future
 from infra.queue.model import Message, Received
 
 
+class Tenure:
+    """The life of a channel, and so of all leases on it.
+
+    Attributes:
+        over: Why it has ended; None while it lasts.
+    """
+
+    __slots__ = ("over",)
+
+    def __init__(self) -> None:
+        self.over: str | None = None
+
+
 class Token:
     """A delivery. It can be settled as long as the channel lives that it came on."""
 
-    __slots__ = ("epoch", "generation", "message", "settling", "tag")
+    __slots__ = ("abandoned", "epoch", "generation", "message", "settling", "tag", "tenure")
 
-    def __init__(self, generation: int, epoch: int, tag: int, message: Message) -> None:
+    def __init__(self, tenure: Tenure, generation: int, epoch: int, tag: int, message: Message, *, abandoned: bool) -> None:
+        self.tenure = tenure
+        self.abandoned = abandoned  # an earlier receiver went without a word
         self.generation = generation  # of the channel
         self.epoch = epoch  # of the consumer
         self.tag = tag

@@ -92,6 +92,8 @@ def explain(error: BaseException) -> Cause | None:
         return Cause("the server has no database of that number", ("db",))
     if "NOAUTH" in text or "Authentication required" in text:
         return Cause("the server asks for a password", ("password",))
+    if isinstance(error, exceptions.AskError):
+        return Cause(f"the server is a node of a cluster, and this key is on another one: {text}", ("host", "port"))
     if classify(error) is ErrorCode.CONFIGURATION:
         return Cause(text, ("host", "port"))  # it is a cluster
     for word, cause in _WRITES.items():

@@ -27,6 +27,7 @@ class AsyncDeadLetters:
         """The `most` oldest ones, with the reason and the original message; they stay where they are."""
         queue = self._queue
         queue.check()
+        queue.arguments.count("dead_letters.list", "most", most)
         queue.need(QueueFeature.DEAD_LETTERS, _REMEDY)
         try:
             return await queue.driver.dead_letters(queue.queue, most, queue.settings.timeout)
@@ -45,6 +46,8 @@ class AsyncDeadLetters:
         """
         queue = self._queue
         queue.check()
+        ids = queue.arguments.ids("dead_letters.redrive", ids)
+        queue.arguments.count("dead_letters.redrive", "most", most)
         queue.need(QueueFeature.DEAD_LETTERS, _REMEDY)
         try:
             return await queue.driver.redrive(queue.queue, ids, most, queue.settings.timeout)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from infra.queue.errors import LeaseLostError
 from infra.queue.model import ACK, Action, Dead, Extend, Message, Received, Retry
-from infra.runtime.deadline import seconds
 
 if TYPE_CHECKING:
     from infra.queue._async.queue import AsyncQueue
@@ -22,10 +21,9 @@ class AsyncDelivery:
     Attributes:
         message: The envelope.
         settled: Whether it was settled through this object.
-        lost: Whether its lease is known to be lost; a handler in a thread may look here, one in a task is cancelled.
     """
 
-    __slots__ = ("_queue", "_token", "lease", "lost", "message", "renew_at", "scope", "settled")
+    __slots__ = ("_queue", "_token", "abandoned", "begun", "gone", "lease", "message", "noticed", "renew_at", "scope", "settled")
 
     def __init__(self, queue: AsyncQueue, received: Received, lease: float) -> None:
         self._queue = queue
@@ -35,7 +33,16 @@ class AsyncDelivery:
         self.renew_at = time.monotonic() + 0.7 * lease
         self.scope: Scope | None = None
         self.settled = False
-        self.lost = False
+        self.abandoned = received.abandoned
+        self.begun = False  # by a handler of `consume`
+        self.gone: str | None = None  # why the lease is lost
+        self.noticed = False  # somebody was told
+
+    @property
+    def lost(self) -> bool:
+        """Whether its lease is known to be lost: it comes again. A handler in a thread looks here and ends; one in a task is cancelled."""
+        self.noticed = self.noticed or self.gone is not None
+        return self.gone is not None
 
     @property
     def id(self) -> str:
@@ -90,7 +97,7 @@ class AsyncDelivery:
             LeaseLostError: The lease is over.
             UnsupportedError: The provider has no delays, and `delay` is not 0.
         """
-        await self._settle(self._queue.retry_action(seconds(delay)))
+        await self._settle(self._queue.retry_action(self._queue.arguments.duration("retry", "delay", delay)))
 
     async def release(self) -> None:
         """Give it back untouched: at once visible, and this attempt not counted where the provider's count allows it."""
@@ -102,7 +109,7 @@ class AsyncDelivery:
         Raises:
             LeaseLostError: The lease is over.
         """
-        await self._settle(Dead(reason))
+        await self._settle(Dead(self._queue.arguments.text("dead", "reason", reason)))
 
     async def extend(self, duration: float | timedelta) -> None:
         """Keep it for `duration` seconds from now.
@@ -111,9 +118,9 @@ class AsyncDelivery:
             LeaseLostError: The lease is over, or it was settled.
             UnsupportedError: The provider has no such thing.
         """
+        lease = self._queue.arguments.duration("extend", "duration", duration, positive=True)
         if self.settled:
             raise self._queue.lease_lost(self.message, "extend", "it was settled already")
-        lease = seconds(duration)
         await self._queue.settle_one(self, Extend(lease))
         self.lease = lease
         self.renew_at = time.monotonic() + 0.7 * lease
@@ -125,7 +132,7 @@ class AsyncDelivery:
         try:
             await self._queue.settle_one(self, action)
         except LeaseLostError:
-            self.lost = True
+            self.gone = "it was lost before it could be settled"
             raise
         except BaseException:
             self.settled = False  # it may be tried again

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from infra.errors import ErrorCode, UnsupportedError
+from infra.queue.arguments import flaw
 from infra.queue.errors import PublishError
 from infra.queue.model import Message, PublishOutcome, QueueFeature, Receipt, SendFailure
 from infra.runtime.aio import Batcher, sleep, within
@@ -58,6 +60,7 @@ class AsyncPublisher:
         self.validate(message)
         if timeout is None:
             return await self._publish(message, Deadline(self._timeout))
+        timeout = self._queue.arguments.duration("publish", "timeout", timeout)
         try:
             return await within(timeout, self._publish, message, Deadline(timeout))
         except TimeoutError as error:
@@ -65,7 +68,9 @@ class AsyncPublisher:
 
     async def publish_many(self, items: Iterable[object], timeout: float | None) -> list[Receipt | PublishError]:
         """Send all; an answer for each, in order."""
-        deadline = Deadline(self._timeout if timeout is None else timeout)
+        arguments = self._queue.arguments
+        arguments.messages(items)
+        deadline = Deadline(self._timeout if timeout is None else arguments.duration("publish_many", "timeout", timeout))
         answers: list[Receipt | PublishError] = []
         chunk: list[Message] = []
         places: list[int] = []
@@ -110,9 +115,14 @@ class AsyncPublisher:
             message.key is message.dedup_key is message.deliver_at is None
             and not message.headers
             and type(message.body) is bytes
+            and (type(message.id) is type(message.content_type) is str and message.id and message.id.isascii())
+            and (type(message.created_at) is datetime and message.created_at.tzinfo is not None)
             and (self._largest is None or len(message.body) <= self._largest)
         ):
             return  # the usual case, at the cost of a few comparisons
+        why = flaw(message)
+        if why is not None:
+            raise self._refused(message, why, ErrorCode.INVALID_ARGUMENT, "correct the message")
         if message.key is not None and not self._orders:
             self._queue.need(QueueFeature.ORDERING, "publish without key, or choose a provider with ordering")
         if message.dedup_key is not None and not self._deduplicates:
@@ -126,10 +136,7 @@ class AsyncPublisher:
         most = self._largest
         size = len(message.body)
         if message.headers:
-            for name, value in message.headers.items():
-                if type(name) is not str or type(value) is not str:
-                    raise self._refused(message, "a header is not text", ErrorCode.INVALID_ARGUMENT)
-                size += len(name) + len(value)
+            size += sum(len(name) + len(value) for name, value in message.headers.items())
         if most is not None and size > most:
             raise self._refused(
                 message,
@@ -221,7 +228,7 @@ class AsyncPublisher:
         return error
 
     def _refused(self, message: Message | None, why: str, code: ErrorCode, remedy: str | None = None) -> PublishError:
-        return self._queue.refused(message.id if message is not None else "", why, code, remedy)
+        return self._queue.refused(str(message.id) if message is not None else "", why, code, remedy)
 
 
 #: Stands in an answer's place until the batch that holds the message was sent.

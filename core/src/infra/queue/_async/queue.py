@@ -12,9 +12,11 @@ from infra.queue._async.consumer import AsyncConsumer
 from infra.queue._async.dead_letters import AsyncDeadLetters
 from infra.queue._async.delivery import AsyncDelivery
 from infra.queue._async.publisher import AsyncPublisher
+from infra.queue.arguments import Arguments, delay_of
 from infra.queue.codecs import Decoders, codec_named
 from infra.queue.driver import AsyncQueueDriver
 from infra.queue.errors import DecodeError, LeaseLostError, PublishError, QueueError, QueueMissingError
+from infra.queue.history import History
 from infra.queue.model import (
     NO_HEADERS,
     OCTETS,
@@ -41,7 +43,7 @@ from infra.queue.settings import QueueSettings
 from infra.queue.tracing import traceparent
 from infra.resource._async import AsyncResource
 from infra.runtime.aio import Batcher, Stop, sleep
-from infra.runtime.deadline import Deadline, seconds
+from infra.runtime.deadline import Deadline
 
 T = TypeVar("T")
 _SETTLE_ATTEMPTS = 4
@@ -68,6 +70,8 @@ class AsyncQueue(AsyncResource[AsyncQueueDriver, QueueSettings]):
         self._decoders = Decoders(None, self.codec)
         self._hops = driver.limits.delay is not None
         self._consumers: set[AsyncConsumer] = set()
+        self.history = History()
+        self.arguments = Arguments(self.name, self.provider)
         self._declared = False
 
     @property
@@ -111,7 +115,7 @@ class AsyncQueue(AsyncResource[AsyncQueueDriver, QueueSettings]):
         """The envelope for `value`: bytes as they are, anything else by the queue's codec.
 
         Raises:
-            PublishError: The codec cannot encode it.
+            PublishError: The codec cannot encode it, or an argument is of the wrong kind.
         """
         if isinstance(value, bytes):
             body, content_type = value, OCTETS
@@ -126,7 +130,10 @@ class AsyncQueue(AsyncResource[AsyncQueueDriver, QueueSettings]):
                     ErrorCode.INVALID_ARGUMENT,
                     "publish a pydantic model or plain values, or set `codec`",
                 ) from error
-        due = None if delay is None else later(delay)
+        try:
+            due = None if delay is None else later(delay_of(delay))
+        except ValueError as error:
+            raise self.refused("", str(error), ErrorCode.INVALID_ARGUMENT, "give seconds or a timedelta") from error
         # By position: of the cost of publishing, naming ten fields was a third.
         return Message(body, new_id(), content_type, headers or NO_HEADERS, now(), key, dedup_key, due, 0, traceparent.get())
 
@@ -188,9 +195,10 @@ class AsyncQueue(AsyncResource[AsyncQueueDriver, QueueSettings]):
             lease: Seconds that they stay ours; the setting `lease` when not given.
         """
         self.check()
-        deadline = Deadline(self.settings.wait if wait is None else wait)
-        span = self.settings.lease if lease is None else seconds(lease)
-        most = min(max, self.driver.limits.batch)
+        check = self.arguments
+        deadline = Deadline(self.settings.wait if wait is None else check.duration("receive", "wait", wait))
+        span = self.settings.lease if lease is None else check.duration("receive", "lease", lease, positive=True)
+        most = min(check.count("receive", "max", max), self.driver.limits.batch)
         while True:
             try:
                 received = await self.driver.receive(self.queue, most, deadline.remaining() or 0.0, span)
@@ -239,19 +247,21 @@ class AsyncQueue(AsyncResource[AsyncQueueDriver, QueueSettings]):
             What was done.
 
         Raises:
-            QueueError: The queue is gone or closed to us; a server that is merely down is waited for.
+            QueueError: An argument is wrong (INVALID_ARGUMENT), before anything is received; or the queue is gone or closed to us. A server
+                that is merely down is waited for.
         """
         self.check()
         options = ConsumerOptions(
             concurrency=concurrency,
-            retry=retry or RetryPolicy(),
+            retry=RetryPolicy() if retry is None else retry,
             on_poison=on_poison,
-            until=seconds(until) if isinstance(until, int | float | timedelta) else until,
+            until=until if until is None or isinstance(until, str) else self.arguments.duration("consume", "until", until),
             prefetch=prefetch,
-            lease=self.settings.lease if lease is None else seconds(lease),
+            lease=self.settings.lease if lease is None else self.arguments.duration("consume", "lease", lease, positive=True),
             kill_switch=kill_switch,
         )
-        consumer = AsyncConsumer(self, handler, message, options, summary or ConsumeSummary())
+        self.arguments.consuming(options, summary, (stop, abort))
+        consumer = AsyncConsumer(self, handler, message, options, ConsumeSummary() if summary is None else summary)
         self._consumers.add(consumer)
         try:
             return await consumer.run(stop, abort)
@@ -287,6 +297,20 @@ class AsyncQueue(AsyncResource[AsyncQueueDriver, QueueSettings]):
         except Exception as error:
             raise self.undecodable(message, error) from error
 
+    def decoders(self, model: Any) -> Decoders:
+        """Decoders to `model`.
+
+        Raises:
+            QueueError: It is no type that the queue's codec can decode to.
+        """
+        found = Decoders(model, self.codec)
+        try:
+            found.prepare(self.codec)
+        except Exception as error:
+            why = f"`message` is nothing to decode to: {self.context.redact(str(error))[:200]}"
+            raise self.arguments.wrong("consume", why, "give a pydantic model or another type") from error
+        return found
+
     # Looking after it
 
     async def stats(self) -> QueueStats:
@@ -300,6 +324,7 @@ class AsyncQueue(AsyncResource[AsyncQueueDriver, QueueSettings]):
     async def peek(self, most: int = 10) -> Sequence[Message]:
         """The next messages, without taking them (feature ``peek``)."""
         self.check()
+        self.arguments.count("peek", "most", most)
         self.need(QueueFeature.PEEK, "use stats, or receive and release")
         try:
             return await self.driver.peek(self.queue, most, self.settings.timeout)

@@ -4,15 +4,31 @@
 from __future__ import annotations
 
 import inspect
+import threading
 import time
 from collections.abc import Callable
+from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from infra.errors import InfraError
 from infra.queue._sync.delivery import Delivery
-from infra.queue.codecs import Decoders
-from infra.queue.errors import QueueError
-from infra.queue.model import ACK, RELEASE, Ack, Action, ConsumerOptions, ConsumeSummary, Dead, Extend, QueueFeature, Retry, Settled
+from infra.queue.arguments import delay_of
+from infra.queue.driver import TellsLeases
+from infra.queue.model import (
+    ACK,
+    RELEASE,
+    Ack,
+    Action,
+    Backoff,
+    ConsumerOptions,
+    ConsumeSummary,
+    Dead,
+    Extend,
+    QueueFeature,
+    Retry,
+    Settled,
+)
 from infra.queue.tracing import traceparent
 from infra.runtime.bridge import ThreadBridge
 from infra.runtime.deadline import Deadline
@@ -24,7 +40,9 @@ if TYPE_CHECKING:
 _MOST_HELD = 1000
 _EMPTY_WAIT = 0.1  # a queue that yields nothing for so long is empty
 _SMOOTHING = 0.1  # weight of the newest handler's duration in the running mean
-_CAREFUL = 10.0  # seconds without fetching ahead after a message came that an earlier worker had abandoned
+_CAREFUL = 10.0  # seconds without fetching ahead after a message came again, where nobody can say why
+_GLANCE = 0.25  # seconds between looks at leases that may end early
+_PUT_BACK = 5.0  # seconds before a message is given back that could not be settled
 _PAUSES = (0.1, 10.0)  # seconds before receiving again after a failure: the first and the longest
 
 
@@ -43,8 +61,8 @@ class Consumer:
         self._queue = queue
         self._log = queue.context.logger
         self._handler = handler
-        self._two_arguments = _takes_two(handler)
-        self._decoders = None if model is None else Decoders(model, queue.codec)
+        self._two_arguments = queue.arguments.takes_two(handler)
+        self._decoders = None if model is None else queue.decoders(model)
         self._options = options
         self._summary = summary
         self._ended = Stop()  # no further fetching; what is in work goes on
@@ -55,11 +73,17 @@ class Consumer:
         self._settlements: Channel[tuple[Delivery, Action]] = Channel()
         self._held: set[Delivery] = set()
         self._freed = Event()
+        self._lease_over = queue.driver.lease_over if isinstance(queue.driver, TellsLeases) else None
         self._pace: float | None = None
         self._ended_handlers = self._failed_handlers = 0
         self._paused_until = 0.0
-        # One of these messages may have killed its worker; what is held with it would lose an attempt without having been begun.
         self._careful_until = 0.0
+        self._alone: Delivery | None = None  # it may have killed its worker; nothing else is held as long as it is
+        self._singly = False  # more of that kind may come: one at a time
+        self._lock = threading.Lock()
+        self._running: dict[tuple[str, datetime], Delivery] = {}
+        self._heirs: dict[Delivery, list[Delivery]] = {}  # the same message again, while a handler of it runs
+        self._ticked = time.monotonic()  # when leases were last looked after
         self._bridge: ThreadBridge | None = None
         if inspect.iscoroutinefunction(handler):
             call(handler)  # refuses it
@@ -110,6 +134,7 @@ class Consumer:
         until_empty = options.until == "empty"
         wait = _EMPTY_WAIT if until_empty else max(queue.settings.wait, 0.05)
         pause = _PAUSES[0]
+        silent_since: float | None = None
         while not self._ended.is_set():
             most = self._room()
             if not most:
@@ -117,7 +142,7 @@ class Consumer:
                 self._freed.clear()
                 continue
             try:
-                received = driver.receive(name, min(most, driver.limits.batch), wait, lease)
+                received = driver.receive(name, 1 if self._singly else min(most, driver.limits.batch), wait, lease)
                 if received and queue._hops:
                     received = queue.due(received)
             except Exception as error:
@@ -126,33 +151,53 @@ class Consumer:
                     self._failure = failure
                     self._ended.set()
                     return
-                self._log.warning("%s; trying again in %.1f s", failure, pause)
+                if silent_since is None:
+                    silent_since = time.monotonic()
+                    self._log.warning("%s; trying again until it succeeds", failure)
                 self._ended.wait(pause)
                 pause = min(_PAUSES[1], pause * 2)
                 continue
+            if silent_since is not None:
+                self._log.info("%s: receiving again after %.1f s", queue.name, time.monotonic() - silent_since)
+                silent_since = None
             pause = _PAUSES[0]
+            self._look_at_leases()
             if received:
-                if any(one.abandoned or (one.abandoned is None and one.message.attempt > 1) for one in received):
-                    self._careful_until = time.monotonic() + min(lease, _CAREFUL)
-                deliveries = [Delivery(queue, one, lease) for one in received]
-                if any(one.abandoned for one in received):
-                    self._release_surplus(deliveries[options.concurrency :])
-                    del deliveries[options.concurrency :]
-                self._held.update(deliveries)
-                self._buffer.put(deliveries)
+                self._take_in([Delivery(queue, one, lease) for one in received])
             elif until_empty and not self._held:
                 self._ended.set()
 
-    def _release_surplus(self, surplus: list[Delivery]) -> None:
-        """Release what could not be begun at once, before anything of its batch is."""
+    def _take_in(self, deliveries: list[Delivery]) -> None:
+        """Hand them out. One that may have killed its worker is begun alone, with nothing else held that would lose an attempt with it."""
+        if any(one.abandoned is None and one.attempt > 1 for one in deliveries):
+            self._careful_until = time.monotonic() + min(self._options.lease, _CAREFUL)
+        suspects = [one for one in deliveries if one.abandoned and self._queue.history.find(one.message) is None]
+        self._singly = bool(suspects)
+        if not suspects:
+            self._held.update(deliveries)
+            self._buffer.put(deliveries)
+            return
+        self._alone = suspects[0]
+        self._held.add(self._alone)
+        self._release([*self._buffer.clear(), *(one for one in deliveries if one is not self._alone)])
+        while len(self._held) > 1 and not self._ended.is_set():
+            wait_for(self._freed, 0.5)
+            self._freed.clear()
+        self._buffer.put([self._alone])
+
+    def _release(self, surplus: list[Delivery]) -> None:
+        surplus = [one for one in surplus if one.gone is None]
+        for one in surplus:
+            one.settled = True
         if surplus:
             self._queue.settle_many([(delivery, RELEASE) for delivery in surplus])
             self._summary.released += len(surplus)
+        self._held.difference_update(surplus)
 
     def _room(self) -> int:
         """How many deliveries to fetch now; 0 while it is not worth a call, or paused."""
         held = len(self._held)
-        if self._paused_until > time.monotonic():
+        if self._paused_until > time.monotonic() or self._alone in self._held:
             return 0
         most = self._options.prefetch
         if self._careful_until > time.monotonic():
@@ -170,27 +215,51 @@ class Consumer:
     # Handling
 
     def _work(self, _stop: Stop) -> None:
-        buffer, settlements = self._buffer, self._settlements
+        buffer = self._buffer
         while taken := buffer.take():
             delivery = taken[0]
-            if delivery.lost:
+            if delivery.gone is not None:
                 continue
             if self._paused_until > time.monotonic():
-                delivery.settled = True
-                settlements.put(((delivery, RELEASE),))
+                self._finish(delivery, RELEASE)
                 continue
-            action = self._handle(delivery)
-            if action is None:
-                self._forget(delivery)
-            else:
-                delivery.settled = True
-                settlements.put(((delivery, action),))
+            key = delivery.id, delivery.created_at
+            with self._lock:
+                runs = self._running.setdefault(key, delivery)
+                if runs is not delivery:  # it came again while its handler runs: what that one does counts
+                    self._heirs.setdefault(runs, []).append(delivery)
+                    continue
+            self._finish(delivery, self._handle(delivery))
+
+    def _finish(self, delivery: Delivery, action: Action | None) -> None:
+        """Settle it, unless nothing is left to settle."""
+        if action is None:
+            self._over(delivery)
+            self._forget(delivery)
+        else:
+            delivery.settled = True
+            self._settlements.put(((delivery, action),))
+
+    def _over(self, delivery: Delivery) -> None:
+        """It is known what became of it; the same message, if it came again meanwhile, has its turn."""
+        with self._lock:
+            if self._running.get((delivery.id, delivery.created_at)) is not delivery:
+                return
+            del self._running[delivery.id, delivery.created_at]
+            heirs = self._heirs.pop(delivery, [])
+        self._buffer.put([heir for heir in heirs if heir.gone is None])
 
     def _handle(self, delivery: Delivery) -> Action | None:
         """Run the handler; how to settle, or None when nothing is left to settle."""
         message, policy = delivery.message, self._options.retry
-        if message.attempt > policy.max_attempts:
-            return self._poison(delivery, f"delivered {message.attempt} times, of which none ended; {policy.max_attempts} are allowed")
+        known = self._queue.history.find(message)
+        if known is not None and known.ended:
+            self._log.info("%s: message %s had ended well before its lease was lost; it is not run again", self._queue.name, message.id)
+            return ACK
+        begun = message.attempt - (0 if known is None else known.unbegun)
+        if begun > max(policy.max_attempts, 2 if delivery.abandoned else 1):
+            why = f" (the last time: {known.why})" if known is not None else ""
+            return self._poison(delivery, f"delivered {message.attempt} times, of which none ended{why}; {policy.max_attempts} are allowed")
         value: Any = delivery
         if self._decoders is not None:
             try:
@@ -201,9 +270,12 @@ class Consumer:
         failure: BaseException | None = None
         mark = traceparent.set(message.traceparent)
         started = time.monotonic()
+        interrupted = False
+        delivery.begun = True
         try:
             with Scope() as scope:
-                delivery.scope = scope
+                if self._bridge is None:  # a thread cannot be cancelled: it is told, and waited for
+                    delivery.scope = scope
                 call(self._handler, *arguments, bridge=self._bridge)
         except BaseException as error:
             if not isinstance(error, Exception) and ends_caller(error):
@@ -214,7 +286,9 @@ class Consumer:
         finally:
             delivery.scope = None
             traceparent.reset(mark)
-        if delivery.lost:
+        if delivery.gone is not None:
+            if failure is None and not (delivery.settled or delivery.noticed or interrupted):
+                self._queue.history.ended(message)
             return None
         self._measure(time.monotonic() - started, failed=failure is not None)
         if delivery.settled:  # by the handler
@@ -238,7 +312,17 @@ class Consumer:
             exc_info=failure,
             extra={"message_id": delivery.id, "attempt": attempt},
         )
-        return Retry(max(0.0, policy.backoff(attempt)) if QueueFeature.RETRY_DELAY in self._queue.features else 0.0)
+        return Retry(self._pause_after(attempt) if QueueFeature.RETRY_DELAY in self._queue.features else 0.0)
+
+    def _pause_after(self, attempt: int) -> float:
+        """Seconds until the next attempt; what the policy has no sound answer for waits as usual."""
+        try:
+            return delay_of(self._options.retry.backoff(attempt))
+        except Exception as error:
+            self._log.error(
+                "%s: `retry.backoff` failed, so the usual one counts: %s", self._queue.name, self._queue.context.redact(str(error))
+            )
+            return Backoff()(attempt)
 
     def _poison(self, delivery: Delivery, reason: str) -> Action:
         self._log.error(
@@ -275,42 +359,80 @@ class Consumer:
     def _renew(self, stop: Stop) -> None:
         """Extend what is due, a tenth of a lease at a time, in one batch."""
         lease = self._options.lease
-        tick = max(0.02, lease / 10)
+        tick = max(0.02, lease / 10) if self._lease_over is None else min(_GLANCE, max(0.02, lease / 10))
         limit = self._queue.driver.limits.batch
         while not stop.wait(tick):
+            self._look_at_leases()
             soon = time.monotonic() + tick / 2
             due = [one for one in self._held.copy() if one.renew_at <= soon and not one.settled]
             for start in range(0, len(due), limit):
                 self._extend(due[start : start + limit], lease)
+            self._ticked = time.monotonic()
+
+    def _look_at_leases(self) -> None:
+        """Notice leases that have ended early."""
+        over = self._lease_over
+        if over is None:
+            return
+        lost: dict[str, list[Delivery]] = {}
+        for one in self._held.copy():
+            if one.gone is None and not one.settled and (why := over(one._token)) is not None:
+                lost.setdefault(why, []).append(one)
+        for why, deliveries in lost.items():
+            self._lose(deliveries, why)
+
+    def _lose(self, deliveries: list[Delivery], why: str) -> None:
+        """Their messages come again, here or elsewhere: end their handlers."""
+        for one in deliveries:
+            one.gone = why
+            self._queue.history.lost(one.message, why, begun=one.begun)
+        self._summary.lost += len(deliveries)
+        self._log.warning(
+            "%s: lost the leases of %d messages, of which %d were being handled: %s",
+            self._queue.name,
+            len(deliveries),
+            sum(one.begun for one in deliveries),
+            why,
+            extra={"message_ids": [one.id for one in deliveries[:100]]},
+        )
+        for one in deliveries:
+            if one.scope is not None:
+                one.scope.cancel()
+            self._forget(one)
+
+    def _why_lost(self) -> str:
+        still = time.monotonic() - self._ticked
+        if still > 0.3 * self._options.lease:
+            return f"it was not renewed for {still:.1f} s, as when a handler blocks the event loop, or the process stands still"
+        return "its lease was over, or it was taken away"
 
     def _extend(self, due: list[Delivery], lease: float) -> None:
         now = time.monotonic()
         answers = self._queue.settle_many([(delivery, Extend(lease)) for delivery in due])
+        lost: list[Delivery] = []
         for delivery, answer in zip(due, answers, strict=True):
             if answer is Settled.DONE:
                 delivery.renew_at = now + 0.7 * lease
-            elif delivery.settled:
+            elif delivery.settled or delivery.gone is not None:
                 continue
             elif answer is Settled.LOST or time.monotonic() > delivery.renew_at + 0.3 * lease:
-                delivery.lost = True
-                self._summary.lost += 1
-                self._log.warning("%s: lost the lease of message %s while it was handled", self._queue.name, delivery.id)
-                if delivery.scope is not None:
-                    delivery.scope.cancel()
-                self._forget(delivery)
+                lost.append(delivery)
+        if lost:
+            self._lose(lost, self._why_lost())
 
     def _settle(self, _stop: Stop) -> None:
         limit = self._queue.driver.limits.batch
-        summary = self._summary
+        summary, history = self._summary, self._queue.history
         while batch := self._settlements.take(limit):
             answers = self._queue.settle_many([self._final(one) for one in batch])
+            lost: list[Delivery] = []
             for (delivery, action), answer in zip(batch, answers, strict=True):
                 if answer is Settled.LOST:
-                    delivery.lost = True
-                    summary.lost += 1
-                    self._log.warning("%s: the lease of message %s was lost before it could be settled", self._queue.name, delivery.id)
+                    lost.append(delivery)
                 elif isinstance(answer, BaseException):
                     self._log.error("%s; message %s will be delivered again", answer, delivery.id)
+                    if not isinstance(action, Ack):
+                        self._serving.start(partial(self._put_back, delivery), "put-back")
                 elif isinstance(action, Ack):
                     summary.handled += 1
                 elif isinstance(action, Dead):
@@ -319,8 +441,21 @@ class Consumer:
                     summary.retried += 1
                 else:
                     summary.released += 1
+                if isinstance(action, Ack) and answer is not Settled.DONE:
+                    history.ended(delivery.message)
+                elif answer is Settled.DONE:
+                    history.settled(delivery.message)
+                self._over(delivery)
             self._held.difference_update([delivery for delivery, _ in batch])
+            if lost:
+                over = self._lease_over
+                self._lose(lost, (None if over is None else over(lost[0]._token)) or self._why_lost())
             self._freed.set()
+
+    def _put_back(self, delivery: Delivery, stop: Stop) -> None:
+        """It could not be settled, and some leases never end by themselves."""
+        stop.wait(_PUT_BACK)
+        self._queue.settle_many([(delivery, RELEASE)])
 
     def _final(self, settlement: tuple[Delivery, Action]) -> tuple[Delivery, Action]:
         delivery, action = settlement
@@ -365,20 +500,8 @@ class Consumer:
         self._fetching.stop(0.0)
 
     def _give_back(self) -> None:
-        waiting = [delivery for delivery in self._buffer.clear() if not delivery.lost]
+        waiting = [delivery for delivery in self._buffer.clear() if delivery.gone is None]
         self._buffer.close()
         for delivery in waiting:
             delivery.settled = True
         self._settlements.put([(delivery, RELEASE) for delivery in waiting])
-
-
-def _takes_two(handler: Callable[..., Any]) -> bool:
-    """Whether the handler also wants the delivery."""
-    try:
-        parameters = inspect.signature(handler).parameters.values()
-    except (TypeError, ValueError):
-        return False
-    required = [one for one in parameters if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD) and one.default is one.empty]
-    if len(required) > 2:
-        raise QueueError("a handler takes (value) or (value, delivery)", remedy="bind the other arguments with functools.partial")
-    return len(required) == 2

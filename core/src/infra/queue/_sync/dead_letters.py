@@ -28,6 +28,7 @@ class DeadLetters:
         """The `most` oldest ones, with the reason and the original message; they stay where they are."""
         queue = self._queue
         queue.check()
+        queue.arguments.count("dead_letters.list", "most", most)
         queue.need(QueueFeature.DEAD_LETTERS, _REMEDY)
         try:
             return queue.driver.dead_letters(queue.queue, most, queue.settings.timeout)
@@ -46,6 +47,8 @@ class DeadLetters:
         """
         queue = self._queue
         queue.check()
+        ids = queue.arguments.ids("dead_letters.redrive", ids)
+        queue.arguments.count("dead_letters.redrive", "most", most)
         queue.need(QueueFeature.DEAD_LETTERS, _REMEDY)
         try:
             return queue.driver.redrive(queue.queue, ids, most, queue.settings.timeout)

@@ -46,4 +46,11 @@ def call(function: Callable[..., Any], *args: Any, bridge: ThreadBridge | None =
             f"{name} is a coroutine function, and this is the blocking API",
             remedy="give it a plain function, or use the Async twin of this class",
         )
-    return function(*args)
+    result = function(*args)
+    if inspect.iscoroutine(result):
+        result.close()
+        raise UnsupportedError(
+            "the function gave a coroutine, which nothing runs in the blocking API",
+            remedy="give it a plain function, or use the Async twin of this class",
+        )
+    return result

@@ -153,6 +153,7 @@ class MemoryQueue:
             else:
                 row.lease, row.visible_at = 0, now + action.delay
                 row.attempts -= not action.counted
+                row.abandoned = row.abandoned and not action.counted
             heapq.heappush(self._ready, (row.visible_at, sequence))
         return Settled.DONE
 

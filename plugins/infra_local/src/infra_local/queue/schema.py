@@ -61,7 +61,7 @@ _CLAIM = f"""UPDATE message SET lease = ?, visible_at = ?, attempts = attempts +
     RETURNING seq, attempts, abandoned, {_ENVELOPE}"""
 _HELD = "WHERE seq = ? AND lease = ? AND visible_at > ?"
 _ACK = f"DELETE FROM message {_HELD}"
-_RETRY = f"UPDATE message SET lease = 0, visible_at = ?, attempts = attempts - ? {_HELD}"
+_RETRY = f"UPDATE message SET lease = 0, visible_at = ?, attempts = attempts - ?, abandoned = abandoned * ? {_HELD}"
 _EXTEND = f"UPDATE message SET visible_at = ? {_HELD}"
 _BURY = f"""INSERT INTO dead_letter (queue, reason, died_at, attempts, {_ENVELOPE})
     SELECT queue, ?, ?, attempts, {_ENVELOPE} FROM message {_HELD}"""
@@ -183,7 +183,7 @@ def _settle(connection: sqlite3.Connection, queue: int, token: Token, action: Ac
     held = (seq, lease, now)
     removed = False
     if isinstance(action, Retry):
-        done = connection.execute(_RETRY, (now + action.delay, 0 if action.counted else 1, *held)).rowcount
+        done = connection.execute(_RETRY, (now + action.delay, 0 if action.counted else 1, 0 if action.counted else 1, *held)).rowcount
     elif isinstance(action, Extend):
         done = connection.execute(_EXTEND, (now + action.seconds, *held)).rowcount
     else:

@@ -71,12 +71,16 @@ class AsyncRedisQueueDriver:
         client: What `unwrap` hands out; it has connections of its own.
         context: Whose driver it is, for what it says.
         timeout: Seconds for a call that is given none.
+        host: Host and port, for messages.
     """
 
     features = frozenset(str(feature) for feature in QueueFeature)
     limits = QueueLimits(batch=500, in_flight=2, message_bytes=64 * 1024 * 1024, batch_bytes=64 * 1024 * 1024)
 
-    def __init__(self, connections: AsyncConnections, waits: AsyncWaits, client: Redis, context: OpenContext, timeout: float) -> None:
+    def __init__(
+        self, connections: AsyncConnections, waits: AsyncWaits, client: Redis, context: OpenContext, timeout: float, host: str
+    ) -> None:
+        self._host = host
         self._connections = connections
         self._waits = waits
         self._client = client
@@ -96,6 +100,7 @@ class AsyncRedisQueueDriver:
         place = Place(spec, self._name)
         if spec.topology != "none":
             await self._create(place, until - time.monotonic())
+            await self._probe(place, scripts.WRITE, max(0.001, until - time.monotonic()))
         self._places.setdefault(spec.name, place)
 
     async def _create(self, place: Place, timeout: float) -> None:
@@ -318,16 +323,29 @@ class AsyncRedisQueueDriver:
     # The server
 
     async def ping(self, timeout: float) -> None:
-        """Ask how the server keeps what it is given: that may have changed."""
-        await self._inspect(timeout * 0.95)  # to say what was not answered, before the caller's own timeout says less
+        """Ask how the server keeps what it is given, which may have changed, and whether it takes anything now."""
+        until = time.monotonic() + timeout * 0.95  # to say what was not answered, before the caller's own timeout says less
+        await self._inspect(timeout * 0.95)
+        for place in list(self._places.values())[:1]:
+            await self._probe(place, scripts.STORE, max(0.001, until - time.monotonic()))
+
+    async def _probe(self, place: Place, script: Script, timeout: float) -> None:
+        """Write nothing; fails as what writes would."""
+        try:
+            await self._connections.run(script, place.keys, (), timeout)
+        except exceptions.ResponseError as error:
+            if classify(error) is not ErrorCode.PERMISSION_DENIED:
+                raise
 
     async def _inspect(self, timeout: float) -> None:
         """Look at the server's settings, as far as it tells; receipts go by them from now on.
 
         Raises:
-            ConfigurationError: It evicts.
+            ConfigurationError: It evicts, or cannot be a queue's.
         """
         until = time.monotonic() + timeout
+        await self._inspect_role(timeout)
+        timeout = max(0.001, until - time.monotonic())
         try:
             packed = b"".join(pack(("CONFIG", "GET", name)) for name in server.ASKED)
             settings = server.settings_of(await self._connections.exchange(packed, len(server.ASKED), timeout))
@@ -343,6 +361,23 @@ class AsyncRedisQueueDriver:
                 resource=self._context.resource,
                 provider=self._context.provider,
                 remedy="set `maxmemory-policy noeviction` there, or give the queue a server of its own",
+            )
+
+    async def _inspect_role(self, timeout: float) -> None:
+        """Refuse a server that keeps no messages, or not all of a queue's for certain."""
+        try:
+            packed = b"".join(pack(("INFO", section)) for section in server.SECTIONS)
+            info = server.info_of(await self._connections.exchange(packed, len(server.SECTIONS), timeout))
+            if info.get("cluster_enabled") == "1":
+                info |= server.info_of(await self._connections.exchange(pack(("CLUSTER", "INFO")), 1, timeout))
+        except exceptions.ResponseError as error:
+            if classify(error) not in (ErrorCode.PERMISSION_DENIED, ErrorCode.INTERNAL):
+                raise
+            return
+        unfit = server.unfit(info)
+        if unfit is not None:
+            raise ConfigurationError(
+                f"the server at {self._host} {unfit[0]}", resource=self._context.resource, provider=self._context.provider, remedy=unfit[1]
             )
 
     async def _inspect_less(self, timeout: float) -> dict[str, str]:

@@ -17,10 +17,13 @@ _MOST_WAITING: Final = 1000  # receives at once
 def open_driver(settings: RedisQueueSettings, context: OpenContext) -> RedisQueueDriver:
     """A blocking driver."""
     waits, timeout = Waits(connections(settings, _MOST_WAITING)), settings.timeout
-    return RedisQueueDriver(connections(settings), waits, client(settings, timeout), context, timeout)
+    host = settings.place() or ""
+    return RedisQueueDriver(connections(settings), waits, client(settings, timeout), context, timeout, host)
 
 
 async def open_driver_async(settings: RedisQueueSettings, context: OpenContext) -> AsyncRedisQueueDriver:
     """An asyncio driver."""
     waits, timeout = AsyncWaits(connections_async(settings, _MOST_WAITING)), settings.timeout
-    return AsyncRedisQueueDriver(connections_async(settings), waits, client_async(settings, timeout), context, timeout)
+    return AsyncRedisQueueDriver(
+        connections_async(settings), waits, client_async(settings, timeout), context, timeout, settings.place() or ""
+    )

@@ -130,6 +130,11 @@ def _script(source: str) -> Script:
     return Script(_COMMON + source)
 
 
+#: KEYS: the parts. Changes nothing, and fails on a server that takes no writes.
+WRITE: Final = _script(_WITHOUT_MEMORY)
+#: The same, also where its memory is full.
+STORE: Final = _script("call('HINCRBY', MARKS, '', 0)\ncall('HDEL', MARKS, '')")
+
 #: KEYS: the parts, where the lane stands, deduplication keys. ARGV: number of the batch, window in ms, then for each message: when due
 #: (ms) or nothing, ``=key`` or nothing, which of the deduplication keys or 0, id, body, about. Gives the numbers of the duplicates.
 SEND: Final = _script(f"""
@@ -267,7 +272,7 @@ for at = 2, #ARGV, 5 do
             call('XCLAIM', MESSAGES, GROUP, ARGV[1], 0, entry, 'JUSTID')  -- for those who look at idle times
             if now + argument < tonumber(ends) then news = true end
         elseif action == 'retry' or action == 'release' then
-            if action == 'release' then call('HINCRBY', MARKS, entry, 1) end
+            if action == 'release' then call('HINCRBY', MARKS, entry, 1) else call('HDEL', MARKS, '!' .. entry) end
             call('ZREM', LEASES, entry)
             call('ZADD', DUE, now + argument, '=' .. entry)
             news = true

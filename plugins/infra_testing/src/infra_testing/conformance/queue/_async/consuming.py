@@ -10,7 +10,7 @@ import pydantic
 import pytest
 
 from infra.queue import Backoff, KillSwitch, Message, QueueFeature, RetryPolicy
-from infra.queue.model import Settled
+from infra.queue.model import Retry, Settled
 from infra.runtime.aio import Background, Event, Stop, gather, sleep, wait_for
 from infra.runtime.deadline import Deadline
 from infra_testing.conformance.queue._async.steps import (
@@ -144,7 +144,41 @@ class AsyncConsumingCases(AsyncQueueCases):
         (letter,) = await queue.dead_letters.list()
         assert "delivered 4 times" in letter.reason
 
-    async def test_what_was_abandoned_together_is_begun_alone(self, opened: Any) -> None:
+    async def test_what_was_not_begun_when_its_worker_died_is_no_poison(self, opened: Any) -> None:
+        """Even where only one attempt is allowed."""
+        queue = await opened()
+        await queue.publish_many([b"1", b"2"])
+        taken: list[Any] = []
+        while len(taken) < 2:
+            taken += await queue.driver.receive(queue.queue, 2 - len(taken), PATIENCE, self.lease)
+        if taken[0].abandoned is None:
+            return  # the provider cannot tell, and says so
+        await self.lapse(queue)
+        handled: list[bytes] = []
+
+        async def handle(delivery: Any) -> None:
+            handled.append(delivery.body)
+
+        async with AsyncConsuming(queue, handle, retry=RetryPolicy(max_attempts=1)) as consuming:
+            await eventually(lambda: len(handled) == 2)
+        assert (sorted(handled), consuming.summary.dead) == ([b"1", b"2"], 0)
+
+    async def test_what_ended_well_is_not_run_again_when_its_acknowledgement_came_too_late(self, opened: Any) -> None:
+        queue = await opened()
+        await queue.publish(b"x")
+        runs: list[int] = []
+
+        async def handle(delivery: Any) -> None:
+            runs.append(delivery.attempt)
+            await queue.driver.settle(queue.queue, [(delivery._token, Retry())], PATIENCE)  # as if its lease had ended
+
+        async with AsyncConsuming(queue, handle) as consuming:
+            await eventually(lambda: consuming.summary.handled)
+        assert (runs, consuming.summary.lost) == ([1], 1)
+        await at_rest(queue, 0)
+
+    @pytest.mark.parametrize("concurrency", [1, 4])
+    async def test_what_was_abandoned_together_is_begun_alone(self, opened: Any, concurrency: int) -> None:
         """The one that killed its worker may be among them; each of the others would lose an attempt with it."""
         queue, other = await opened(), await opened()
         await queue.publish_many([str(number).encode() for number in range(6)])
@@ -161,7 +195,7 @@ class AsyncConsumingCases(AsyncQueueCases):
                 seen.extend([(int(one.body), one.attempt) for one in await other.receive(max=5, wait=1)])
             seen.append((int(delivery.body), delivery.attempt))
 
-        async with AsyncConsuming(queue, handle, concurrency=1, prefetch=6):
+        async with AsyncConsuming(queue, handle, concurrency=concurrency, prefetch=6):
             await eventually(lambda: len(seen) >= 6)
         assert sorted(seen) == [(number, 2) for number in range(6)]
 

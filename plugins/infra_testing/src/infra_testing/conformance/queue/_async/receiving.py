@@ -238,6 +238,16 @@ class AsyncReceivingCases(AsyncQueueCases):
         stats = await queue.stats()
         assert (stats.ready, stats.in_flight, stats.dead) == (0, 0, 0)
 
+    async def test_purge_reaches_what_is_delayed(self, opened: Any) -> None:
+        queue = await opened()
+        if not queue.supports(QueueFeature.DELAY) or not queue.supports(QueueFeature.PURGE):
+            assert not {"delay", "purge"} <= queue.features
+            return
+        await queue.publish_many([queue.message(b"soon", delay=self.tick * 2), queue.message(b"tomorrow", delay=86400), b"now"])
+        purged = await queue.purge()
+        assert purged == 3 or (await queue.stats()).approximate
+        assert await nothing(queue, wait=self.tick * 2.5)
+
     async def test_messages_of_one_key_come_one_at_a_time_in_order(self, opened: Any) -> None:
         """13"""
         queue = await opened()

@@ -11,7 +11,7 @@ import pydantic
 import pytest
 
 from infra.queue import Backoff, KillSwitch, Message, QueueFeature, RetryPolicy
-from infra.queue.model import Settled
+from infra.queue.model import Retry, Settled
 from infra.runtime.deadline import Deadline
 from infra.runtime.threads import Background, Event, Stop, gather, sleep, wait_for
 from infra_testing.conformance.queue._sync.steps import PATIENCE, Consuming, QueueCases, at_rest, eventually, nothing, receive_all
@@ -135,7 +135,41 @@ class ConsumingCases(QueueCases):
         (letter,) = queue.dead_letters.list()
         assert "delivered 4 times" in letter.reason
 
-    def test_what_was_abandoned_together_is_begun_alone(self, opened: Any) -> None:
+    def test_what_was_not_begun_when_its_worker_died_is_no_poison(self, opened: Any) -> None:
+        """Even where only one attempt is allowed."""
+        queue = opened()
+        queue.publish_many([b"1", b"2"])
+        taken: list[Any] = []
+        while len(taken) < 2:
+            taken += queue.driver.receive(queue.queue, 2 - len(taken), PATIENCE, self.lease)
+        if taken[0].abandoned is None:
+            return  # the provider cannot tell, and says so
+        self.lapse(queue)
+        handled: list[bytes] = []
+
+        def handle(delivery: Any) -> None:
+            handled.append(delivery.body)
+
+        with Consuming(queue, handle, retry=RetryPolicy(max_attempts=1)) as consuming:
+            eventually(lambda: len(handled) == 2)
+        assert (sorted(handled), consuming.summary.dead) == ([b"1", b"2"], 0)
+
+    def test_what_ended_well_is_not_run_again_when_its_acknowledgement_came_too_late(self, opened: Any) -> None:
+        queue = opened()
+        queue.publish(b"x")
+        runs: list[int] = []
+
+        def handle(delivery: Any) -> None:
+            runs.append(delivery.attempt)
+            queue.driver.settle(queue.queue, [(delivery._token, Retry())], PATIENCE)  # as if its lease had ended
+
+        with Consuming(queue, handle) as consuming:
+            eventually(lambda: consuming.summary.handled)
+        assert (runs, consuming.summary.lost) == ([1], 1)
+        at_rest(queue, 0)
+
+    @pytest.mark.parametrize("concurrency", [1, 4])
+    def test_what_was_abandoned_together_is_begun_alone(self, opened: Any, concurrency: int) -> None:
         """The one that killed its worker may be among them; each of the others would lose an attempt with it."""
         queue, other = opened(), opened()
         queue.publish_many([str(number).encode() for number in range(6)])
@@ -152,7 +186,7 @@ class ConsumingCases(QueueCases):
                 seen.extend([(int(one.body), one.attempt) for one in other.receive(max=5, wait=1)])
             seen.append((int(delivery.body), delivery.attempt))
 
-        with Consuming(queue, handle, concurrency=1, prefetch=6):
+        with Consuming(queue, handle, concurrency=concurrency, prefetch=6):
             eventually(lambda: len(seen) >= 6)
         assert sorted(seen) == [(number, 2) for number in range(6)]
 

@@ -225,6 +225,16 @@ class ReceivingCases(QueueCases):
         stats = queue.stats()
         assert (stats.ready, stats.in_flight, stats.dead) == (0, 0, 0)
 
+    def test_purge_reaches_what_is_delayed(self, opened: Any) -> None:
+        queue = opened()
+        if not queue.supports(QueueFeature.DELAY) or not queue.supports(QueueFeature.PURGE):
+            assert not {"delay", "purge"} <= queue.features
+            return
+        queue.publish_many([queue.message(b"soon", delay=self.tick * 2), queue.message(b"tomorrow", delay=86400), b"now"])
+        purged = queue.purge()
+        assert purged == 3 or (queue.stats()).approximate
+        assert nothing(queue, wait=self.tick * 2.5)
+
     def test_messages_of_one_key_come_one_at_a_time_in_order(self, opened: Any) -> None:
         """13"""
         queue = opened()

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 from infra.queue.model import QueueFeature
 from infra_testing.conformance.base import Conformance
+from infra_testing.conformance.queue._sync.arguments import ArgumentCases
 from infra_testing.conformance.queue._sync.consuming import ConsumingCases
 from infra_testing.conformance.queue._sync.publishing import PublishingCases
 from infra_testing.conformance.queue._sync.receiving import ReceivingCases
 
 
-class QueueConformance(PublishingCases, ReceivingCases, ConsumingCases, Conformance):
+class QueueConformance(PublishingCases, ReceivingCases, ConsumingCases, ArgumentCases, Conformance):
     """Give it a `harness`; set `lease` and `tick` to what the provider can measure."""
 
     capability = "queue"
