@@ -310,8 +310,8 @@ def test_keys_made_at_random_stay_inside(bucket, tmp_path):
 
 def test_the_signing_key_is_private_and_the_same_for_all_processes(bucket, tmp_path):
     path = root_of(bucket) / ".infra" / "signing-key"
-    assert path.stat().st_mode & 0o777 == 0o600
     url = bucket.sign("object").url
+    assert path.stat().st_mode & 0o777 == 0o600
     with open_bucket(tmp_path) as again:
         assert again.verify("GET", url).key == "object"
     assert path.read_bytes().hex() not in url
@@ -423,3 +423,17 @@ def test_a_url_names_the_root(url, root):
     from infra_local.storage.settings import LocalStorageSettings
 
     assert LocalStorageSettings(**LocalStorageSettings.expand_url(url + "?durability=file")).root == Path(root)
+
+
+def test_a_group_can_share_a_root_and_its_signing_key(tmp_path):
+    root = tmp_path / "root"
+    root.mkdir()
+    before = os.umask(0o002)
+    try:
+        with Harness("local", {"root": root}).open("storage", Place(tmp_path)) as bucket:
+            bucket.put("key", b"x")
+            assert not (root / ".infra" / "signing-key").exists()
+            bucket.sign("key")
+    finally:
+        os.umask(before)
+    assert (root / ".infra" / "signing-key").stat().st_mode & 0o777 == 0o640

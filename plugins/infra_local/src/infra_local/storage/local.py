@@ -7,6 +7,7 @@ import secrets
 import stat
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -61,7 +62,7 @@ class LocalStorageDriver:
         self._top: Folder | None = top
         self._stripes = Stripes(own)
         self._writers = Writers(own)
-        self._signer = URLSigner(secret or _kept_secret(own), base_url, audience)
+        self._signed = (own, secret, base_url, audience)
         sweep(top, self._writers)
 
     def classify(self, error: BaseException) -> ErrorCode | None:
@@ -184,6 +185,12 @@ class LocalStorageDriver:
     def verify(self, method: str, url: str, headers: Mapping[str, str]) -> SignedRequest:
         """See `URLVerifier`."""
         return self._signer.verify(method, url, headers)
+
+    @cached_property
+    def _signer(self) -> URLSigner:
+        """Made by the first who signs: an account that never does needs no key."""
+        own, secret, base_url, audience = self._signed
+        return URLSigner(secret or _kept_secret(own), base_url, audience)
 
     def _root(self) -> Folder:
         if self._top is None:
@@ -367,6 +374,8 @@ def _kept_secret(own: Folder) -> bytes:
         new = f"new-{secrets.token_hex(8)}"
         fd = os.open(new, _NEW, 0o600, dir_fd=own.fd)
         try:
+            if os.fstat(own.fd).st_mode & stat.S_IWGRP:  # whoever may write the objects may sign for them
+                os.fchmod(fd, 0o640)
             write_all(fd, secrets.token_bytes(32))
             os.fsync(fd)
             os.link(new, name, src_dir_fd=own.fd, dst_dir_fd=own.fd)

@@ -113,7 +113,7 @@ class Writers:
             try:
                 file = Descriptor(self._folder.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC))
                 fcntl.flock(file.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except (FileNotFoundError, BlockingIOError):
+            except (FileNotFoundError, BlockingIOError, PermissionError):  # gone, alive, or another account's to sweep
                 continue
             found[name] = file
         return found
