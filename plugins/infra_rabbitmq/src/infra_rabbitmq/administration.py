@@ -75,7 +75,7 @@ def purge_delayed(link: Link, queue: str) -> Callable[[Channel], Generator[Step,
 def _look_through(link: Link, channel: Channel, queues: Sequence[str], done: Callable[[Any], None]) -> None:
     """Take what is in `queues`, as far as the channel does not hold it already: tags and routing keys.
 
-    All at once, so that what goes from one to another meanwhile is seen as well. The broker's counts, which are 0 where it is busy, say little.
+    All at once, so that what goes from one to another meanwhile is seen as well. Counts are 0 where the broker is busy.
     """
     found: list[tuple[int, str]] = []
     consumers: list[str] = []
