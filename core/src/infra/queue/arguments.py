@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -10,7 +11,7 @@ from typing import Any, Final
 
 from infra.errors import ErrorCode
 from infra.queue.errors import QueueError
-from infra.queue.model import ConsumerOptions, ConsumeSummary, KillSwitch, Message, RetryPolicy
+from infra.queue.model import Backoff, ConsumerOptions, ConsumeSummary, KillSwitch, Message, RetryPolicy
 
 #: Seconds; what is longer is a mistake, and beyond what some servers and clocks can count.
 LONGEST: Final = 10 * 366 * 86400.0
@@ -143,6 +144,15 @@ def _seconds(name: str, value: object, *, positive: bool = False) -> float:
 def delay_of(value: object) -> float:
     """Seconds of a delay; ValueError says what is wrong with it."""
     return _seconds("delay", value)
+
+
+def pause_after(policy: RetryPolicy, attempt: int, queue: str, log: logging.Logger) -> float:
+    """Seconds until the next attempt; where the policy has no sound answer, those of the usual one."""
+    try:
+        return delay_of(policy.backoff(attempt))
+    except Exception as error:
+        log.error("%s: `retry.backoff` failed, so the usual one counts: %s", queue, type(error).__name__)
+        return Backoff()(attempt)
 
 
 def flaw(message: Message) -> str | None:

@@ -62,3 +62,10 @@ class History:
         while len(self._found) > _MOST:
             del self._found[next(iter(self._found))]
         return found
+
+
+def why_lost(unrenewed: float, lease: float) -> str:
+    """Why a lease was lost that nobody gave up, where leases were last looked after `unrenewed` seconds ago."""
+    if unrenewed > 0.3 * lease:
+        return f"it was not renewed for {unrenewed:.1f} s, as when a handler blocks the event loop, or the process stands still"
+    return "its lease was over, or it was taken away"

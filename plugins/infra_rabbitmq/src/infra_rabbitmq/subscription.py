@@ -13,24 +13,16 @@ from pika.exceptions import ChannelClosedByClient
 from infra.errors import ErrorCode
 from infra.queue.model import (
     RELEASE,
-    Ack,
-    Action,
-    Dead,
-    Extend,
-    PublishOutcome,
     QueueSpec,
-    Receipt,
     Received,
     Retry,
-    SendFailure,
-    Settled,
 )
 from infra_rabbitmq import topology
-from infra_rabbitmq.envelope import abandoned, envelope, properties
+from infra_rabbitmq.deliveries import Deliveries
+from infra_rabbitmq.envelope import abandoned, envelope
 from infra_rabbitmq.errors import BrokerError, closed, translate
 from infra_rabbitmq.link import Link, settle_future, settle_sum
-from infra_rabbitmq.publisher import Answer, Outgoing, Publisher
-from infra_rabbitmq.settling import acknowledge, dead_copy, send_copies
+from infra_rabbitmq.publisher import Publisher
 from infra_rabbitmq.shards import KeyedToken, Shards
 from infra_rabbitmq.waiting import Tenure, Token, Waiter
 
@@ -43,10 +35,9 @@ _COUNTS: Final = 20  # how often to count again while deliveries come
 _MOST_CREDIT: Final = 65535
 _AGAIN: Final = 0.2  # seconds before subscribing again
 _SILENCE: Final = 3.0  # seconds without a delivery after which an empty wait ends with a new channel
-_LONGEST_HERE: Final = 600.0  # seconds that a retry waits unsettled; well below consumer_timeout
 
 
-class Subscription:
+class Subscription(Deliveries):
     """One queue's consumer, and those of its shards. All but `held` is used in the link's thread only.
 
     Args:
@@ -57,28 +48,16 @@ class Subscription:
     """
 
     def __init__(self, spec: QueueSpec, link: Link, publisher: Publisher, tell: Callable[..., None]) -> None:
-        self.spec = spec
-        self._link = link
-        self._publisher = publisher
-        self._classic = publisher.layout.queue_type == "classic"
+        super().__init__(spec, link, publisher, Shards(spec, link, publisher, self._serve_soon, self._resubscribe, tell))
         self._tell = tell
-        self._shards = Shards(spec, link, publisher, self._serve_soon, self._resubscribe, tell)
-        self._tenure = Tenure()
-        self._under_way: set[object] = set()  # copies that are not confirmed, and a consumer that is being ended
-        self._flushed: list[Callable[[], None]] = []  # called when nothing of this is
         self._fresh = 0.0  # when the channel was made, or last brought something
         self._keyed_first = 0
-        self._channel: Any = None
         self._busy = False  # something that `_want` began is under way
         self._declared = False
         self._consumer: str | None = None
         self._live = False  # the broker has accepted the consumer
         self._credit = 0
-        self._in_use = 0  # unsettled deliveries of this consumer
         self._low_since: float | None = None
-        self._generation = 0
-        self._epoch = 0
-        self._outstanding: dict[int, Token] = {}  # by delivery tag, in order
         self._buffer: deque[Received] = deque()
         self._waiters: deque[Waiter] = deque()
         self._serving = False
@@ -115,12 +94,6 @@ class Subscription:
         self._shards.close()
         self._flushed.append(done)
         self._ended(None)
-
-    def _ended(self, one: object) -> None:
-        """Of what is under way."""
-        self._under_way.discard(one)
-        while self._flushed and not self._under_way:
-            self._flushed.pop()()
 
     def give_back(self, received: Sequence[Received]) -> None:
         """Take back deliveries that reached nobody; the next receive gets them."""
@@ -353,11 +326,6 @@ class Subscription:
 
         self._unsubscribe(cancelled)
 
-    def _requeue(self, token: Token) -> None:
-        if token.generation == self._generation and token.tag in self._outstanding and self._channel.is_open:
-            self._forget(token)
-            self._channel.basic_nack(token.tag, requeue=True)
-
     def _on_declared(self, _: object, error: BrokerError | None) -> None:
         self._busy = False
         self._declared = error is None
@@ -446,118 +414,6 @@ class Subscription:
             self._serve()
         else:
             self._serve_soon()
-
-    # Settling
-
-    def settle(self, batch: Sequence[tuple[object, Action]], future: Future[list[Settled | BaseException]]) -> None:
-        """Settle deliveries; answers when the copies that it takes are confirmed."""
-        answers: list[Settled | BaseException] = [Settled.LOST] * len(batch)
-        copies: list[tuple[Token, Action]] = []
-        places: list[int] = []
-        done: list[Token] = []
-        keyed: list[tuple[int, KeyedToken, Action]] = []
-        for place, (token, action) in enumerate(batch):
-            if isinstance(token, KeyedToken):
-                keyed.append((place, token, action))
-                continue
-            assert isinstance(token, Token)
-            if token.generation != self._generation or token.tag not in self._outstanding or token.settling:
-                continue
-            answers[place] = Settled.DONE
-            if isinstance(action, Ack):
-                token.settling = True
-                done.append(token)
-            elif not isinstance(action, Extend):
-                token.settling = True
-                copies.append((token, action))
-                places.append(place)
-        self._acknowledge(done)
-        left = 1 + bool(copies) + bool(keyed)
-
-        def finished() -> None:
-            nonlocal left
-            left -= 1
-            if not left:
-                settle_future(future, answers, None)
-
-        def copied(outcomes: list[Settled | BaseException]) -> None:
-            for place, outcome in zip(places, outcomes, strict=True):
-                answers[place] = outcome
-            finished()
-
-        if keyed:
-            self._shards.settle(keyed, answers, finished)
-        if copies:
-            self._copy(copies, copied)
-        finished()
-
-    def _copy(
-        self, settlements: Sequence[tuple[Token, Action]], done: Callable[[list[Settled | BaseException]], None], *, lost: bool = False
-    ) -> None:
-        """Publish copies, and acknowledge the originals when the copies are confirmed: twice is possible, never is not.
-
-        With `lost` they are of messages that an earlier receiver left without a word.
-        """
-        mark = object()
-        self._under_way.add(mark)
-
-        def finish(answers: list[Answer]) -> None:
-            outcomes: list[Settled | BaseException] = []
-            copied: list[Token] = []
-            for (token, action), answer in zip(settlements, answers, strict=True):
-                token.settling = False
-                outcomes.append(Settled.DONE)
-                if isinstance(answer, Receipt):
-                    copied.append(token)
-                elif action == RELEASE:
-                    self._requeue(token)
-                elif isinstance(action, Retry) and action.delay > 0 and answer.outcome is PublishOutcome.REFUSED:
-                    self._wait_here(token, action)
-                else:
-                    outcomes[-1] = answer.error
-            self._acknowledge([token for token in copied if token.generation == self._generation])
-            done(outcomes)
-            self._ended(mark)
-
-        if all(action == RELEASE for _, action in settlements) and not self._publisher.ready:  # it counts, but does not wait
-            finish([SendFailure(PublishOutcome.NOT_SENT, self._publisher.link.error)] * len(settlements))
-            return
-        copies = [self._copy_of(token, action, lost=lost) for token, action in settlements]
-        send_copies(self._publisher, self._link, copies, finish)
-
-    def _copy_of(self, token: Token, action: Action, *, lost: bool) -> Outgoing:
-        name, message = self.spec.name, token.message
-        if isinstance(action, Dead):
-            return dead_copy(self.spec, self._publisher.layout, message, action.reason)
-        assert isinstance(action, Retry)
-        given_back = not action.counted
-        copy = properties(message, max(0, message.attempt - given_back), abandoned=lost or (given_back and token.abandoned))
-        return Outgoing(name, message.id, copy, message.body, time.time() + action.delay if action.delay > 0 else None)
-
-    def _wait_here(self, token: Token, action: Retry) -> None:
-        """A retry where nothing leads to the queue after a delay: it stays unsettled, and comes again when its receiver goes."""
-        token.settling = True
-
-        def again() -> None:
-            if token.generation == self._generation:
-                self._copy([(token, Retry(0.0, counted=action.counted))], back)
-
-        def back(outcomes: list[Settled | BaseException]) -> None:
-            if outcomes[0] is not Settled.DONE:
-                self._requeue(token)
-
-        self._link.later(min(action.delay, _LONGEST_HERE), again)
-
-    def _acknowledge(self, tokens: list[Token]) -> None:
-        if not tokens or self._channel is None or not self._channel.is_open:
-            return
-        acknowledge(self._channel, self._outstanding, [token.tag for token in tokens])
-        for token in tokens:
-            self._forget(token)
-
-    def _forget(self, token: Token) -> None:
-        if self._outstanding.pop(token.tag, None) is not None and token.epoch == self._epoch:
-            self._in_use -= 1
 
     # Looking after it
 

@@ -13,22 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from infra.errors import InfraError
 from infra.queue._sync.delivery import Delivery
-from infra.queue.arguments import delay_of
+from infra.queue.arguments import pause_after
 from infra.queue.driver import TellsLeases
-from infra.queue.model import (
-    ACK,
-    RELEASE,
-    Ack,
-    Action,
-    Backoff,
-    ConsumerOptions,
-    ConsumeSummary,
-    Dead,
-    Extend,
-    QueueFeature,
-    Retry,
-    Settled,
-)
+from infra.queue.history import why_lost
+from infra.queue.model import ACK, RELEASE, Ack, Action, ConsumerOptions, ConsumeSummary, Dead, Extend, QueueFeature, Retry, Settled
 from infra.queue.tracing import traceparent
 from infra.runtime.bridge import ThreadBridge
 from infra.runtime.deadline import Deadline
@@ -191,7 +179,7 @@ class Consumer:
             one.settled = True
         if surplus:
             self._queue.settle_many([(delivery, RELEASE) for delivery in surplus])
-            self._summary.released += len(surplus)
+        self._summary.released += len(surplus)
         self._held.difference_update(surplus)
 
     def _room(self) -> int:
@@ -312,17 +300,9 @@ class Consumer:
             exc_info=failure,
             extra={"message_id": delivery.id, "attempt": attempt},
         )
-        return Retry(self._pause_after(attempt) if QueueFeature.RETRY_DELAY in self._queue.features else 0.0)
-
-    def _pause_after(self, attempt: int) -> float:
-        """Seconds until the next attempt; what the policy has no sound answer for waits as usual."""
-        try:
-            return delay_of(self._options.retry.backoff(attempt))
-        except Exception as error:
-            self._log.error(
-                "%s: `retry.backoff` failed, so the usual one counts: %s", self._queue.name, self._queue.context.redact(str(error))
-            )
-            return Backoff()(attempt)
+        if QueueFeature.RETRY_DELAY not in self._queue.features:
+            return Retry(0.0)
+        return Retry(pause_after(policy, attempt, self._queue.name, self._log))
 
     def _poison(self, delivery: Delivery, reason: str) -> Action:
         self._log.error(
@@ -371,8 +351,7 @@ class Consumer:
 
     def _look_at_leases(self) -> None:
         """Notice leases that have ended early."""
-        over = self._lease_over
-        if over is None:
+        if (over := self._lease_over) is None:
             return
         lost: dict[str, list[Delivery]] = {}
         for one in self._held.copy():
@@ -400,12 +379,6 @@ class Consumer:
                 one.scope.cancel()
             self._forget(one)
 
-    def _why_lost(self) -> str:
-        still = time.monotonic() - self._ticked
-        if still > 0.3 * self._options.lease:
-            return f"it was not renewed for {still:.1f} s, as when a handler blocks the event loop, or the process stands still"
-        return "its lease was over, or it was taken away"
-
     def _extend(self, due: list[Delivery], lease: float) -> None:
         now = time.monotonic()
         answers = self._queue.settle_many([(delivery, Extend(lease)) for delivery in due])
@@ -418,7 +391,7 @@ class Consumer:
             elif answer is Settled.LOST or time.monotonic() > delivery.renew_at + 0.3 * lease:
                 lost.append(delivery)
         if lost:
-            self._lose(lost, self._why_lost())
+            self._lose(lost, why_lost(time.monotonic() - self._ticked, self._options.lease))
 
     def _settle(self, _stop: Stop) -> None:
         limit = self._queue.driver.limits.batch
@@ -449,7 +422,9 @@ class Consumer:
             self._held.difference_update([delivery for delivery, _ in batch])
             if lost:
                 over = self._lease_over
-                self._lose(lost, (None if over is None else over(lost[0]._token)) or self._why_lost())
+                self._lose(
+                    lost, (None if over is None else over(lost[0]._token)) or why_lost(time.monotonic() - self._ticked, self._options.lease)
+                )
             self._freed.set()
 
     def _put_back(self, delivery: Delivery, stop: Stop) -> None:
@@ -458,10 +433,8 @@ class Consumer:
         self._queue.settle_many([(delivery, RELEASE)])
 
     def _final(self, settlement: tuple[Delivery, Action]) -> tuple[Delivery, Action]:
-        delivery, action = settlement
-        if isinstance(action, Dead) and self._options.on_poison == "discard":
-            return delivery, ACK
-        return settlement
+        discarded = isinstance(settlement[1], Dead) and self._options.on_poison == "discard"
+        return (settlement[0], ACK) if discarded else settlement
 
     def _forget(self, delivery: Delivery) -> None:
         self._held.discard(delivery)
