@@ -5,6 +5,7 @@ One ``handle_error`` hook for each engine serves ORM and Core, connecting, BEGIN
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
@@ -26,6 +27,17 @@ _COMMITTING: Final = "infra.committing"  # the transaction whose COMMIT was sent
 _LONGEST: Final = 300
 #: What a DBAPI that cannot send a value raises besides its own errors. UnicodeEncodeError is a ValueError.
 _OF_VALUES: Final = (TypeError, ValueError, ArithmeticError)
+_OWN_TABLES: Final = re.compile(r"\binfra_(outbox|inbox|unit)(?:_key)?\b")
+_INCLUDE: Final = (
+    "call infra.database.outbox.include(Base.metadata) beside your models, then `infra db revision` and `infra db upgrade`; "
+    "in development db.create_all(outbox.metadata)"
+)
+#: What to do when a table of ours is missing.
+_MISSING: Final = {
+    "outbox": _INCLUDE,
+    "inbox": _INCLUDE,
+    "unit": "call infra.database.units.Unit.to_metadata(Base.metadata) beside your models, then `infra db revision` and `infra db upgrade`",
+}
 #: Faults that a setting can be to blame for.
 _OF_SETTINGS: Final = (Fault.CONNECTION, Fault.MISSING, Fault.UNAUTHENTICATED, Fault.PERMISSION)
 
@@ -65,6 +77,8 @@ class Translator:
         """The error of our tree for an exception of the DBAPI or of the network."""
         failure = failure or self._driver.classify(error) or _fallback(error)
         leaf, code = LEAVES[failure.fault]
+        if failure.fault is Fault.STATEMENT and statement and (own := _OWN_TABLES.search(statement)):
+            failure, code = replace(failure, remedy=_MISSING[own[1]]), ErrorCode.CONFIGURATION
         details: dict[str, object] = {"fault": str(failure.fault)}
         if failure.code:
             details["server_code"] = failure.code

@@ -26,6 +26,7 @@ from infra.runtime.identifiers import uuid7
 _log = logging.getLogger("infra.database.outbox")
 _POLICY = RelayPolicy()
 _LONGEST = 1000
+_KEYS = 1000  # counters that a purge deletes at once
 _LISTEN = 1.0  # seconds after which it looks whether to stop
 
 
@@ -119,11 +120,19 @@ class AsyncRelay:
         return (await self._database.execute(statements.redrive(ids, utcnow()))).rowcount
 
     async def purge(self, older_than: timedelta = timedelta(days=7)) -> int:
-        """Delete rows that were published longer ago than that; how many it was."""
+        """Delete rows that were published longer ago than that; how many it was. Publishers and relays may be at work beside it."""
         async with self._database.session(independent=True) as session:
             gone = await session.execute(statements.purge(utcnow() - older_than))
-            await session.execute(statements.purge_keys())
-            return gone.rowcount  # type: ignore[attr-defined]
+            number: int = gone.rowcount  # type: ignore[attr-defined]
+        skip_locked = self._database.supports(DatabaseFeature.SKIP_LOCKED)
+        found = _KEYS
+        while found == _KEYS:
+            async with self._database.session(independent=True) as session:
+                keys = (await session.execute(statements.unused_keys(_KEYS, skip_locked))).all()
+                if keys:
+                    await session.execute(statements.purge_keys(keys))
+            found = len(keys)
+        return number
 
     async def _listen(self, stop: Stop) -> None:
         database = self._database

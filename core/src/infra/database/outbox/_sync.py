@@ -27,6 +27,7 @@ from infra.runtime.threads import Background, Event, Stop, gather, wait_for, wit
 _log = logging.getLogger("infra.database.outbox")
 _POLICY = RelayPolicy()
 _LONGEST = 1000
+_KEYS = 1000  # counters that a purge deletes at once
 _LISTEN = 1.0  # seconds after which it looks whether to stop
 
 
@@ -120,11 +121,19 @@ class Relay:
         return (self._database.execute(statements.redrive(ids, utcnow()))).rowcount
 
     def purge(self, older_than: timedelta = timedelta(days=7)) -> int:
-        """Delete rows that were published longer ago than that; how many it was."""
+        """Delete rows that were published longer ago than that; how many it was. Publishers and relays may be at work beside it."""
         with self._database.session(independent=True) as session:
             gone = session.execute(statements.purge(utcnow() - older_than))
-            session.execute(statements.purge_keys())
-            return gone.rowcount  # type: ignore[attr-defined]
+            number: int = gone.rowcount  # type: ignore[attr-defined]
+        skip_locked = self._database.supports(DatabaseFeature.SKIP_LOCKED)
+        found = _KEYS
+        while found == _KEYS:
+            with self._database.session(independent=True) as session:
+                keys = (session.execute(statements.unused_keys(_KEYS, skip_locked))).all()
+                if keys:
+                    session.execute(statements.purge_keys(keys))
+            found = len(keys)
+        return number
 
     def _listen(self, stop: Stop) -> None:
         database = self._database

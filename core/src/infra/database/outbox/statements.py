@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Delete, Row, Select, Update, and_, case, delete, exists, func, or_, select, update
+from sqlalchemy import ColumnElement, Delete, Row, Select, Update, and_, case, delete, exists, func, or_, select, tuple_, update
 
 from infra.database.outbox.tables import Outbox, OutboxKey
 
@@ -97,10 +97,23 @@ def purge(before: datetime) -> Delete:
     return delete(Outbox).where(Outbox.c.published_at.is_not(None), Outbox.c.published_at < before)
 
 
-def purge_keys() -> Delete:
-    """Delete the counters of keys without rows. A key that comes back starts anew: nothing of it is left to be ordered."""
-    used = exists().where(Outbox.c.aggregatetype == OutboxKey.c.aggregatetype, Outbox.c.aggregateid == OutboxKey.c.aggregateid)
-    return delete(OutboxKey).where(~used)
+def unused_keys(batch: int, skip_locked: bool) -> Select[Any]:
+    """Counters of keys without rows, to be locked. One that a publisher holds is in use, whatever this transaction sees of its rows."""
+    query = select(OutboxKey.c.aggregatetype, OutboxKey.c.aggregateid).where(~_used()).limit(batch)
+    return query.with_for_update(skip_locked=True, of=OutboxKey) if skip_locked else query
+
+
+def purge_keys(keys: Sequence[Row[Any]]) -> Delete:
+    """Delete those of the locked counters that have no rows now. A key that comes back starts anew: nothing of it is left to be ordered.
+
+    It must be a statement of its own after the locks: one that waits for a lock goes on with what it saw before.
+    """
+    pairs = [(key.aggregatetype, key.aggregateid) for key in keys]
+    return delete(OutboxKey).where(tuple_(OutboxKey.c.aggregatetype, OutboxKey.c.aggregateid).in_(pairs), ~_used())
+
+
+def _used() -> ColumnElement[bool]:
+    return exists().where(Outbox.c.aggregatetype == OutboxKey.c.aggregatetype, Outbox.c.aggregateid == OutboxKey.c.aggregateid)
 
 
 def backoff(attempts: int, first: float, longest: float) -> timedelta:
