@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Generator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.script import Script
+from sqlalchemy import Connection
 
 from infra.database import Database, DatabaseFeature
 from infra.database.migrations.differences import describe
 from infra.database.migrations.discovery import unregistered
-from infra.database.migrations.drops import drops
+from infra.database.migrations.drops import drops, guarded
 from infra.database.migrations.errors import DropRefusedError, MigrationError
 from infra.database.migrations.lineage import Lineage, working
 from infra.database.migrations.model import Check, Current, Finding, Problem, Source
+from infra.database.migrations.references import References
 from infra.errors import ConfigurationError
 
 _SOURCE = Source()
+_ALLOW = "make sure that nobody needs it, then say --allow-drop (allow_drop=True)"
 
 
 def revision(database: Database, message: str, autogenerate: bool = True, *, source: Source = _SOURCE) -> Path | None:
@@ -70,7 +75,8 @@ def upgrade(database: Database, target: str = "head", allow_drop: bool = False, 
     Of several migrators at once one applies them, the others wait and find nothing to do.
 
     Raises:
-        DropRefusedError: One would drop a table or column, and `allow_drop` is False; none was applied.
+        DropRefusedError: One can lose rows or values, and `allow_drop` is False; none was applied. (Only what no file shows, such as SQL
+            that is put together when it runs, is refused when it comes, and that revision is rolled back.)
         MigrationError: `target` does not exist, or the lineage has several heads.
         LockTimeoutError: Another migrator took longer than the source's `lock_timeout`.
         ConfigurationError: The database is external.
@@ -82,7 +88,8 @@ def downgrade(database: Database, target: str = "-1", allow_drop: bool = False, 
     """Take revisions back, newest first, down to `target` (``"base"`` for all); which ones it were.
 
     Raises:
-        DropRefusedError: One would drop a table or column, and `allow_drop` is False; none was taken back.
+        DropRefusedError: One can lose rows or values, and `allow_drop` is False; none was taken back. (Only what no file shows, such as SQL
+            that is put together when it runs, is refused when it comes, and that revision is rolled back.)
         MigrationError: `target` does not exist.
         LockTimeoutError: Another migrator took longer than the source's `lock_timeout`.
         ConfigurationError: The database is external.
@@ -160,8 +167,8 @@ def _move(database: Database, target: str, allow_drop: bool, source: Source, dir
             if not allow_drop:
                 _refuse_drops(database, steps, direction)
             if steps:
-                with lineage.connect() as connection:
-                    (command.upgrade if direction == "upgrade" else command.downgrade)(lineage.config(connection), target)
+                with lineage.connect() as connection, _careful(database, lineage, connection, allow_drop, direction) as config:
+                    (command.upgrade if direction == "upgrade" else command.downgrade)(config, target)
     return tuple(step.revision for step in steps)
 
 
@@ -171,15 +178,24 @@ def _locked(database: Database, lineage: Lineage, source: Source) -> AbstractCon
     return nullcontext()  # a database in memory, which no other process can see
 
 
-def _refuse_drops(database: Database, steps: Sequence[Any], direction: str) -> None:
-    found = [f"{step.revision} line {text}" for step in steps for text in drops(Path(step.path), direction)]
+@contextmanager
+def _careful(database: Database, lineage: Lineage, connection: Connection, allow_drop: bool, direction: str) -> Generator[Config]:
+    fields = {"resource": database.name, "provider": database.provider, "operation": direction}
+    references = References(connection, **fields)
+    guard = nullcontext() if allow_drop else guarded(connection, lineage.version_table, DropRefusedError, remedy=_ALLOW, **fields)
+    with references.suspended(), guard:
+        yield lineage.config(connection, references.check)
+
+
+def _refuse_drops(database: Database, steps: Sequence[Script], direction: str) -> None:
+    found = [f"{step.revision} line {text}" for step in steps for text in drops(step, direction)]
     if found:
         raise DropRefusedError(
             f"{direction} would drop data: {' | '.join(found)}",
             resource=database.name,
             provider=database.provider,
             operation=direction,
-            remedy="make sure that nobody needs it, then say --allow-drop (allow_drop=True)",
+            remedy=_ALLOW,
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from argparse import Namespace
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import cached_property, partial
 from pathlib import Path
@@ -89,8 +89,8 @@ class Lineage:
             return self._between(target, applied)
         return [step.revision for step in self.script._downgrade_revs(target, applied)]  # type: ignore[misc]
 
-    def config(self, connection: Connection | None) -> Config:
-        """Alembic's configuration: no file, all of it from here."""
+    def config(self, connection: Connection | None, applied: Callable[..., None] | None = None) -> Config:
+        """Alembic's configuration: no file, all of it from here. `applied` is called within the transaction of each revision."""
         config = Config(cmd_opts=Namespace(quiet=True))
         options = {
             "script_location": str(_ENVIRONMENT),
@@ -101,17 +101,18 @@ class Lineage:
         }
         for name, value in options.items():
             config.set_main_option(name, value.replace("%", "%%"))
-        config.attributes["run"] = partial(self._run, connection)
+        config.attributes["run"] = partial(self._run, connection, applied)
         return config
 
     def context(self, connection: Connection) -> MigrationContext:
         """Alembic's view of the connection, for comparing and reading."""
         return MigrationContext.configure(connection, opts={"target_metadata": self.metadata, **self._options(connection)})
 
-    def _run(self, connection: Connection | None, context: Any) -> None:
+    def _run(self, connection: Connection | None, applied: Callable[..., None] | None, context: Any) -> None:
         if connection is None:
             return
-        context.configure(connection=connection, target_metadata=self.metadata, **self._options(connection))
+        options = self._options(connection)
+        context.configure(connection=connection, target_metadata=self.metadata, on_version_apply=applied, **options)
         with context.begin_transaction():
             context.run_migrations()
 
