@@ -26,7 +26,7 @@ from infra.runtime.identifiers import uuid7
 _log = logging.getLogger("infra.database.outbox")
 _POLICY = RelayPolicy()
 _LONGEST = 1000
-_KEYS = 1000  # counters that a purge deletes at once
+_PURGED = 1000  # rows of one transaction of a purge
 _LISTEN = 1.0  # seconds after which it looks whether to stop
 
 
@@ -121,14 +121,19 @@ class AsyncRelay:
 
     async def purge(self, older_than: timedelta = timedelta(days=7)) -> int:
         """Delete rows that were published longer ago than that; how many it was. Publishers and relays may be at work beside it."""
-        async with self._database.session(independent=True) as session:
-            gone = await session.execute(statements.purge(utcnow() - older_than))
-            number: int = gone.rowcount  # type: ignore[attr-defined]
         skip_locked = self._database.supports(DatabaseFeature.SKIP_LOCKED)
-        found = _KEYS
-        while found == _KEYS:
+        before, number, found = utcnow() - older_than, 0, _PURGED
+        while found == _PURGED:
             async with self._database.session(independent=True) as session:
-                keys = (await session.execute(statements.unused_keys(_KEYS, skip_locked))).all()
+                ids = (await session.execute(statements.purgeable(before, _PURGED, skip_locked))).scalars().all()
+                if ids:
+                    await session.execute(statements.purge(ids))
+            found = len(ids)
+            number += found
+        found = _PURGED
+        while found == _PURGED:
+            async with self._database.session(independent=True) as session:
+                keys = (await session.execute(statements.unused_keys(_PURGED, skip_locked))).all()
                 if keys:
                     await session.execute(statements.purge_keys(keys))
             found = len(keys)

@@ -27,7 +27,7 @@ from infra.runtime.threads import Background, Event, Stop, gather, wait_for, wit
 _log = logging.getLogger("infra.database.outbox")
 _POLICY = RelayPolicy()
 _LONGEST = 1000
-_KEYS = 1000  # counters that a purge deletes at once
+_PURGED = 1000  # rows of one transaction of a purge
 _LISTEN = 1.0  # seconds after which it looks whether to stop
 
 
@@ -122,14 +122,19 @@ class Relay:
 
     def purge(self, older_than: timedelta = timedelta(days=7)) -> int:
         """Delete rows that were published longer ago than that; how many it was. Publishers and relays may be at work beside it."""
-        with self._database.session(independent=True) as session:
-            gone = session.execute(statements.purge(utcnow() - older_than))
-            number: int = gone.rowcount  # type: ignore[attr-defined]
         skip_locked = self._database.supports(DatabaseFeature.SKIP_LOCKED)
-        found = _KEYS
-        while found == _KEYS:
+        before, number, found = utcnow() - older_than, 0, _PURGED
+        while found == _PURGED:
             with self._database.session(independent=True) as session:
-                keys = (session.execute(statements.unused_keys(_KEYS, skip_locked))).all()
+                ids = (session.execute(statements.purgeable(before, _PURGED, skip_locked))).scalars().all()
+                if ids:
+                    session.execute(statements.purge(ids))
+            found = len(ids)
+            number += found
+        found = _PURGED
+        while found == _PURGED:
+            with self._database.session(independent=True) as session:
+                keys = (session.execute(statements.unused_keys(_PURGED, skip_locked))).all()
                 if keys:
                     session.execute(statements.purge_keys(keys))
             found = len(keys)

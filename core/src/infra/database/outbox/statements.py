@@ -92,9 +92,15 @@ def redrive(ids: Sequence[UUID] | None, now: datetime) -> Update:
     return chosen.values(dead_at=None, refusals=0, available_at=now)
 
 
-def purge(before: datetime) -> Delete:
-    """Delete rows published before that time."""
-    return delete(Outbox).where(Outbox.c.published_at.is_not(None), Outbox.c.published_at < before)
+def purgeable(before: datetime, batch: int, skip_locked: bool) -> Select[Any]:
+    """Ids of rows published before that time, to be locked; not those that somebody else has locked."""
+    query = select(Outbox.c.id).where(Outbox.c.published_at.is_not(None), Outbox.c.published_at < before).limit(batch)
+    return query.with_for_update(skip_locked=True, of=Outbox) if skip_locked else query
+
+
+def purge(ids: Sequence[UUID]) -> Delete:
+    """Delete the rows."""
+    return delete(Outbox).where(Outbox.c.id.in_(ids), Outbox.c.published_at.is_not(None))
 
 
 def unused_keys(batch: int, skip_locked: bool) -> Select[Any]:

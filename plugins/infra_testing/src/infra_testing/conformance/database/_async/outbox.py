@@ -12,7 +12,7 @@ from sqlalchemy import insert, select
 
 from infra.database import AsyncDatabase, DatabaseFeature, inbox, outbox
 from infra.database.outbox import AsyncRelay, Outbox, RelayPolicy
-from infra.database.outbox.tables import Inbox
+from infra.database.outbox.tables import Inbox, OutboxKey
 from infra.errors import ServiceError, UnsupportedError
 from infra.queue.model import Message, PublishOutcome
 from infra.runtime.aio import Background, Event, gather, wait_for
@@ -243,6 +243,59 @@ class AsyncOutboxCases(AsyncDatabaseCases):
         assert await relay.purge(timedelta(seconds=-1)) == 1
         await self.drain(relay)
         assert queue.bodies == ["done", "waits"]
+
+    async def test_a_purge_beside_a_publisher_keeps_the_order_of_its_key(self, database: AsyncDatabase) -> None:
+        queue = AsyncLedgerQueue()
+        relay = AsyncRelay(database, queue, policy=EAGER)
+        await self.put(database, "old", key="k")
+        await self.drain(relay)
+        beside = database.supports(DatabaseFeature.SKIP_LOCKED)
+        async with database.session() as session:
+            await outbox.publish(session, queue="audit", body=b"first", key="k")
+            if beside:  # it waits for nobody, and what the publisher holds stays
+                assert await relay.purge(timedelta(seconds=-1)) == 1
+        if not beside:
+            assert await relay.purge(timedelta(seconds=-1)) == 1
+        await self.put(database, "second", key="k")
+        await self.drain(relay)
+        assert queue.bodies == ["old", "first", "second"]
+        assert await relay.purge(timedelta(seconds=-1)) == 2
+        assert (await database.execute(select(OutboxKey))).all() == []
+
+    async def test_purges_beside_publishers_and_relays_keep_the_order_of_each_key(self, database: AsyncDatabase) -> None:
+        queue = AsyncLedgerQueue()
+        relay = AsyncRelay(database, queue, policy=RelayPolicy(batch=3))
+        count = 12
+
+        def publisher(key: str) -> Any:
+            async def publish() -> None:
+                await self.put(database, *(f"{key}{number:02}" for number in range(count)), key=key)
+
+            return publish
+
+        async def clean() -> None:
+            for _ in range(count):
+                await relay.step()
+                await relay.purge(timedelta(seconds=-1))
+
+        assert await gather(publisher("a"), publisher("b"), clean, clean) == [None] * 4
+        await self.drain(relay)
+        for key in ("a", "b"):
+            firsts = list(dict.fromkeys(body for body in queue.bodies if body[0] == key))
+            assert firsts == [f"{key}{number:02}" for number in range(count)]
+
+    async def test_a_purge_keeps_dead_messages_and_the_order_behind_them(self, database: AsyncDatabase) -> None:
+        queue = AsyncLedgerQueue()
+        queue.fail = refuse_bad
+        relay = AsyncRelay(database, queue, policy=RelayPolicy(first=0.0, longest=0.0, dead_after=1, on_dead="skip"))
+        await self.put(database, "bad", "good", key="k")
+        await self.drain(relay)
+        assert await relay.purge(timedelta(seconds=-1)) == 1
+        await self.put(database, "after", key="k")
+        assert await relay.redrive() == 1
+        queue.fail = nothing
+        await self.drain(relay)
+        assert queue.bodies == ["good", "bad", "after"]
 
     async def test_a_running_relay_is_woken_and_stopped(self, database: AsyncDatabase) -> None:
         queue = AsyncLedgerQueue()

@@ -13,7 +13,7 @@ from sqlalchemy import insert, select
 
 from infra.database import Database, DatabaseFeature, inbox, outbox
 from infra.database.outbox import Outbox, Relay, RelayPolicy
-from infra.database.outbox.tables import Inbox
+from infra.database.outbox.tables import Inbox, OutboxKey
 from infra.errors import ServiceError, UnsupportedError
 from infra.queue.model import Message, PublishOutcome
 from infra.runtime.threads import Background, Event, gather, wait_for
@@ -244,6 +244,59 @@ class OutboxCases(DatabaseCases):
         assert relay.purge(timedelta(seconds=-1)) == 1
         self.drain(relay)
         assert queue.bodies == ["done", "waits"]
+
+    def test_a_purge_beside_a_publisher_keeps_the_order_of_its_key(self, database: Database) -> None:
+        queue = LedgerQueue()
+        relay = Relay(database, queue, policy=EAGER)
+        self.put(database, "old", key="k")
+        self.drain(relay)
+        beside = database.supports(DatabaseFeature.SKIP_LOCKED)
+        with database.session() as session:
+            outbox.publish(session, queue="audit", body=b"first", key="k")
+            if beside:  # it waits for nobody, and what the publisher holds stays
+                assert relay.purge(timedelta(seconds=-1)) == 1
+        if not beside:
+            assert relay.purge(timedelta(seconds=-1)) == 1
+        self.put(database, "second", key="k")
+        self.drain(relay)
+        assert queue.bodies == ["old", "first", "second"]
+        assert relay.purge(timedelta(seconds=-1)) == 2
+        assert (database.execute(select(OutboxKey))).all() == []
+
+    def test_purges_beside_publishers_and_relays_keep_the_order_of_each_key(self, database: Database) -> None:
+        queue = LedgerQueue()
+        relay = Relay(database, queue, policy=RelayPolicy(batch=3))
+        count = 12
+
+        def publisher(key: str) -> Any:
+            def publish() -> None:
+                self.put(database, *(f"{key}{number:02}" for number in range(count)), key=key)
+
+            return publish
+
+        def clean() -> None:
+            for _ in range(count):
+                relay.step()
+                relay.purge(timedelta(seconds=-1))
+
+        assert gather(publisher("a"), publisher("b"), clean, clean) == [None] * 4
+        self.drain(relay)
+        for key in ("a", "b"):
+            firsts = list(dict.fromkeys(body for body in queue.bodies if body[0] == key))
+            assert firsts == [f"{key}{number:02}" for number in range(count)]
+
+    def test_a_purge_keeps_dead_messages_and_the_order_behind_them(self, database: Database) -> None:
+        queue = LedgerQueue()
+        queue.fail = refuse_bad
+        relay = Relay(database, queue, policy=RelayPolicy(first=0.0, longest=0.0, dead_after=1, on_dead="skip"))
+        self.put(database, "bad", "good", key="k")
+        self.drain(relay)
+        assert relay.purge(timedelta(seconds=-1)) == 1
+        self.put(database, "after", key="k")
+        assert relay.redrive() == 1
+        queue.fail = nothing
+        self.drain(relay)
+        assert queue.bodies == ["good", "bad", "after"]
 
     def test_a_running_relay_is_woken_and_stopped(self, database: Database) -> None:
         queue = LedgerQueue()
