@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from sqlalchemy import inspect, text
 
-from infra.database import migrations
+from infra.database import StatementError, inbox, migrations, outbox
 from infra.database.migrations import DropRefusedError, Finding, MigrationError, Source
-from infra.errors import ConfigurationError
+from infra.database.migrations.drops import drops
+from infra.database.migrations.lineage import Lineage
+from infra.errors import ConfigurationError, ErrorCode
 from infra_testing.harness import Harness, Place
 
 SQLITE = Harness("sqlite")
@@ -265,7 +267,7 @@ def test_without_a_lineage_upgrade_says_what_to_do(opened: Any, tmp_path: Path) 
 MIGRATOR = """
 import sys
 from pathlib import Path
-from infra.database import migrations
+from infra.database import StatementError, inbox, migrations, outbox
 from infra_testing.harness import Harness, Place
 
 database = Harness("sqlite").open("database", Place(Path(sys.argv[1])))
@@ -296,3 +298,224 @@ def test_two_migrators_at_once_migrate_once(opened: Any, host: Host, place: Plac
     assert [migrator.returncode for migrator in migrators] == [0, 0]
     assert counts == [0, 1]
     assert tables(database) == {"agents", "alembic_version"}
+
+
+# What can lose data, however it is written; each as the body of an upgrade.
+LOSSES = [
+    'op.execute("drop  table note")',
+    'op.execute("/* why */ Drop /**/ Table note")',
+    'op.execute("SELECT 1; DROP -- now\\n TABLE note")',
+    'op.execute("/*!50000 DROP TABLE note */")',
+    'op.execute("ALTER TABLE note DROP title")',
+    'op.execute("ALTER TABLE note ADD extra TEXT, DROP COLUMN title")',
+    'op.execute("ALTER TABLE note ALTER COLUMN title TYPE VARCHAR(3)")',
+    'op.execute("ALTER TABLE note MODIFY title VARCHAR(3)")',
+    'op.execute("truncate note")',
+    'op.execute("DELETE FROM note")',
+    'op.execute("delete from note where id = 1")',
+    'op.execute("DELETE n FROM note n JOIN other o ON o.id = n.id")',
+    'op.execute("WITH gone AS (DELETE FROM note RETURNING id) SELECT * FROM gone")',
+    "op.execute(\"DO $$ BEGIN EXECUTE 'DROP TABLE note'; END $$\")",
+    'op.execute("DROP TYPE mood CASCADE")',
+    'op.execute("REPLACE INTO note VALUES (1)")',
+    'op.execute(sa.text("DELETE FROM note"))',
+    'op.get_bind().exec_driver_sql("DELETE FROM note")',
+    "op.execute(sa.table('note').delete())",
+    "op.execute(sa.delete(sa.table('note')))",
+    'op.execute(f"DROP TABLE {revision}")',
+    'op.execute("DROP " + "TABLE note")',
+    "op.drop_column('note', 'title')",
+    "op.alter_column('note', 'title', existing_type=sa.String(100), type_=sa.String(10))",
+    "op.alter_column('note', 'title', existing_type=sa.BigInteger(), type_=sa.Integer())",
+    "op.alter_column('note', 'title', existing_type=sa.Numeric(12, 4), type_=sa.Numeric(12, 2))",
+    "op.alter_column('note', 'title', type_=sa.String(10))",
+    "sa.MetaData().drop_all(op.get_bind())",
+]
+HARMLESS = [
+    'op.execute("CREATE TABLE deleted (truncated INTEGER)")',
+    'op.execute("ALTER TABLE note ADD CONSTRAINT c FOREIGN KEY (id) REFERENCES o (id) ON DELETE CASCADE")',
+    'op.execute("ALTER TABLE note ALTER COLUMN title DROP NOT NULL")',
+    'op.execute("ALTER TABLE note DROP CONSTRAINT c")',
+    'op.execute("ALTER TABLE note ALTER COLUMN id TYPE BIGINT")',
+    'op.execute("DROP INDEX ix_note")',
+    'op.execute("DROP TYPE mood")',
+    'op.execute("UPDATE note SET title = lower(title)")',
+    "op.execute(\"INSERT INTO note VALUES ('drop table x; delete from y')\")",
+    "op.alter_column('note', 'title', existing_type=sa.String(10), type_=sa.String(100))",
+    "op.alter_column('note', 'title', existing_type=sa.Integer(), type_=sa.BigInteger())",
+    "op.alter_column('note', 'title', existing_type=sa.String(10), nullable=True)",
+]
+
+
+@pytest.mark.parametrize(("body", "refused"), [*((body, True) for body in LOSSES), *((body, False) for body in HARMLESS)])
+def test_what_can_lose_data_is_found_however_it_is_written(opened: Any, host: Host, body: str, refused: bool) -> None:
+    written = migrations.revision(opened(), "note", autogenerate=False, source=host.source)
+    assert written is not None
+    written.write_text(written.read_text().replace("pass", body, 1))
+    script = next(Lineage(opened(), host.source).script.walk_revisions())
+    assert bool(drops(script, "upgrade")) is refused
+    assert drops(script, "downgrade") == []
+
+
+def test_a_statement_that_no_file_shows_is_refused_when_it_comes(opened: Any, host: Host) -> None:
+    database = opened()
+    with database.engine.begin() as connection:
+        connection.execute(text("CREATE TABLE note (id INTEGER)"))
+    written = migrations.revision(database, "hidden", autogenerate=False, source=host.source)
+    assert written is not None
+    hidden = 'op.execute("CREATE TABLE made (id INTEGER)"); op.execute(" ".join(["DROP", "TABLE", "note"]))'
+    written.write_text(written.read_text().replace("pass", hidden, 1))
+    with pytest.raises(DropRefusedError, match="DROP TABLE note") as refused:
+        migrations.upgrade(database, source=host.source)
+    assert "allow-drop" in str(refused.value.remedy)
+    assert (tables(database), migrations.current(database, source=host.source).revisions) == ({"note", "alembic_version"}, ())
+    assert len(migrations.upgrade(database, allow_drop=True, source=host.source)) == 1
+    assert tables(database) == {"alembic_version", "made"}
+
+
+FAMILY = """
+CREATE TABLE parent (id INTEGER PRIMARY KEY, name VARCHAR(20), size INTEGER NOT NULL,
+  boss INTEGER REFERENCES parent (id) ON DELETE CASCADE);
+CREATE TABLE cascades (id INTEGER PRIMARY KEY, parent INTEGER REFERENCES parent (id) ON DELETE CASCADE);
+CREATE TABLE nulls (id INTEGER PRIMARY KEY, parent INTEGER REFERENCES parent (id) ON DELETE SET NULL);
+CREATE TABLE presets (id INTEGER PRIMARY KEY, parent INTEGER DEFAULT 2 REFERENCES parent (id) ON DELETE SET DEFAULT);
+INSERT INTO parent VALUES (1, 'Ada', 1, NULL); INSERT INTO parent VALUES (2, 'Bob', 2, 1);
+INSERT INTO cascades VALUES (1, 1); INSERT INTO nulls VALUES (1, 1); INSERT INTO presets VALUES (1, 1)
+"""
+
+
+@pytest.mark.parametrize(
+    ("move", "allow_drop"),
+    [
+        ("alter_column('name', existing_type=sa.String(20), type_=sa.String(40))", False),
+        ("alter_column('name', new_column_name='title')", False),
+        ("alter_column('size', existing_type=sa.Integer(), nullable=True)", False),
+        ("alter_column('size', existing_type=sa.Integer(), server_default='1')", False),
+        ("create_check_constraint('positive', 'size > 0')", False),
+        ("create_unique_constraint('one_name', ['name'])", False),
+        ("drop_column('name')", True),
+    ],
+)
+@pytest.mark.parametrize("direction", ["upgrade", "downgrade"])
+@pytest.mark.parametrize("path", [None, ":memory:"])
+def test_a_batch_move_keeps_the_rows_that_refer_to_the_table(
+    opened: Any, host: Host, move: str, allow_drop: bool, direction: str, path: str | None
+) -> None:
+    database = opened(**({"path": path} if path else {}))
+    with database.engine.begin() as connection:
+        for statement in FAMILY.split(";"):
+            connection.execute(text(statement))
+    written = migrations.revision(database, "move", autogenerate=False, source=host.source)
+    assert written is not None
+    body = f"with op.batch_alter_table('parent') as batch_op: batch_op.{move}"
+    head, middle, tail = written.read_text().partition(f"def {direction}")
+    written.write_text(head + middle + tail.replace("pass", body, 1))
+    migrations.upgrade(database, allow_drop=allow_drop, source=host.source)
+    if direction == "downgrade":
+        migrations.downgrade(database, allow_drop=allow_drop, source=host.source)
+    with database.engine.connect() as connection:
+        assert connection.execute(text("SELECT boss FROM parent ORDER BY id")).scalars().all() == [None, 1]
+        for table in ("cascades", "nulls", "presets"):
+            assert connection.execute(text(f"SELECT parent FROM {table}")).scalars().all() == [1]
+        assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
+
+
+def test_a_revision_that_leaves_rows_without_what_they_refer_to_is_taken_back(opened: Any, host: Host) -> None:
+    database = opened()
+    with database.engine.begin() as connection:
+        for statement in FAMILY.split(";"):
+            connection.execute(text(statement))
+    written = migrations.revision(database, "orphans", autogenerate=False, source=host.source)
+    assert written is not None
+    written.write_text(written.read_text().replace("pass", 'op.execute("DELETE FROM parent WHERE id = 1")', 1))
+    with pytest.raises(MigrationError, match="1 of cascades to parent") as caught:
+        migrations.upgrade(database, allow_drop=True, source=host.source)
+    assert "refer" in str(caught.value.remedy)
+    with database.engine.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM parent")).scalar() == 2
+        assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
+    assert not migrations.current(database, source=host.source).revisions
+
+
+CUSTOM = """
+from typing import Any
+import sqlalchemy as sa
+from infra.database import new_metadata
+
+class Money(sa.TypeDecorator):
+    impl, cache_ok = sa.Numeric(12, 2), True
+
+class AutoString(sa.TypeDecorator):
+    impl, cache_ok = sa.String, True
+
+class Outer:
+    class Tag(sa.TypeDecorator):
+        impl, cache_ok = sa.String(9), True
+        def __init__(self, owner: str) -> None:
+            super().__init__()
+
+class Vector(sa.types.UserDefinedType):
+    cache_ok = True
+    def __init__(self, dim: int) -> None:
+        self.dim = dim
+    def get_col_spec(self, **kw: Any) -> str:
+        return f"VECTOR({self.dim})"
+
+def local() -> type:
+    class Hidden(sa.TypeDecorator):
+        impl, cache_ok = sa.String(7), True
+    return Hidden
+
+def lost() -> Any:
+    class Nowhere(Vector):
+        pass
+    return Nowhere(3)
+
+metadata = new_metadata()
+TYPE = sa.Integer()
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "text_"),
+    [
+        ("Money", "{module}.Money(precision=12, scale=2)"),
+        ("AutoString(length=50)", "{module}.AutoString(length=50)"),
+        ("Outer.Tag('x')", "sa.String(length=9)"),
+        ("Vector(3)", "{module}.Vector(dim=3)"),
+        ("local()", "sa.String(length=7)"),
+        (
+            "sa.String(5).with_variant(Money(), 'oracle')",
+            "sa.String(length=5).with_variant({module}.Money(precision=12, scale=2), 'oracle')",
+        ),
+        ("Money().with_variant(sa.Float(), 'oracle')", "{module}.Money(precision=12, scale=2).with_variant(sa.Float(), 'oracle')"),
+    ],
+)
+def test_types_of_a_hosts_own_come_with_their_import(opened: Any, host: Host, kind: str, text_: str) -> None:
+    host.write("modules/shop/models.py", CUSTOM + f"sa.Table('bill', metadata, sa.Column('total', {kind}))\n")
+    database, module = opened(), f"{host.name}.modules.shop.models"
+    written = migrations.revision(database, "bill", source=host.source)
+    assert written is not None
+    content = written.read_text()
+    assert text_.format(module=module) in content
+    assert (f"import {module}" in content) is ("{module}" in text_)
+    migrations.upgrade(database, source=host.source)
+    assert "bill" in tables(database)
+    if kind != "Vector(3)":  # SQLite cannot tell such a type
+        assert migrations.check(database, source=host.source).ok
+
+
+def test_a_type_that_cannot_be_made_again_is_an_error_that_names_it(opened: Any, host: Host) -> None:
+    host.write("modules/shop/models.py", CUSTOM + "sa.Table('bill', metadata, sa.Column('total', lost()))\n")
+    with pytest.raises(MigrationError, match="Nowhere") as caught:
+        migrations.revision(opened(), "bill", source=host.source)
+    assert "top of a module" in str(caught.value.remedy)
+
+
+@pytest.mark.parametrize(
+    "act", [lambda session: outbox.publish(session, queue="q", body=b"x", key="k"), lambda session: inbox.once(session, "id")]
+)
+def test_missing_tables_of_the_outbox_name_how_to_get_them(opened: Any, act: Callable[[Any], object]) -> None:
+    with pytest.raises(StatementError, match=r"outbox\.include") as caught, opened().session() as session:
+        act(session)
+    assert caught.value.code == ErrorCode.CONFIGURATION

@@ -38,7 +38,7 @@ def _migrations(function: FunctionT) -> FunctionT:
     return _where(function)
 
 
-_drop = click.option("--allow-drop", is_flag=True, help="Also what drops tables or columns.")
+_drop = click.option("--allow-drop", is_flag=True, help="Also what can lose rows, columns or values.")
 
 
 @click.group()
@@ -177,12 +177,14 @@ def check(session: Session, names: tuple[str, ...], every: bool, directory: Path
             name: [{"finding": problem.finding, "message": problem.message, "remedy": problem.remedy} for problem in one.problems]
             for name, one in found.items()
         }
-        session.answer({"ok": fine, "problems": problems})
+        session.answer({"ok": fine, "problems": problems, "not_compared": {name: list(one.not_compared) for name, one in found.items()}})
         return OK if fine else PROBLEM
     for name, one in found.items():
         click.echo(f"{mark(one.ok)} {name}{': models, migrations and schema fit each other' if one.ok else ''}")
         for problem in one.problems:
             paragraph("    ", f"{problem.message}; {problem.remedy}", 6)
+        if one.not_compared:
+            paragraph("    ", f"not compared: {'; '.join(one.not_compared)}", 6)
     return OK if fine else PROBLEM
 
 

@@ -6,6 +6,7 @@ from infra.database.migrations.commands import downgrade as downgrade
 from infra.database.migrations.commands import revision as revision
 from infra.database.migrations.commands import upgrade as upgrade
 from infra.database.migrations.discovery import load_metadata as load_metadata
+from infra.database.migrations.enums import alter_enum as alter_enum
 from infra.database.migrations.errors import DropRefusedError as DropRefusedError
 from infra.database.migrations.errors import MigrationError as MigrationError
 from infra.database.migrations.model import Check as Check

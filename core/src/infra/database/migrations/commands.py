@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from alembic import command
-from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.script import Script
 from sqlalchemy import Connection
 
 from infra.database import Database, DatabaseFeature
-from infra.database.migrations.differences import describe
+from infra.database.migrations.comparing import compared
 from infra.database.migrations.discovery import unregistered
 from infra.database.migrations.drops import drops, guarded
+from infra.database.migrations.enums import cast_columns
 from infra.database.migrations.errors import DropRefusedError, MigrationError
 from infra.database.migrations.lineage import Lineage, working
 from infra.database.migrations.model import Check, Current, Finding, Problem, Source
@@ -56,6 +56,8 @@ def revision(database: Database, message: str, autogenerate: bool = True, *, sou
         )
 
     def keep_if_needed(_context: Any, _revision: Any, directives: list[Any]) -> None:
+        for operations in (part for one in directives for part in (*one.upgrade_ops_list, *one.downgrade_ops_list)):
+            cast_columns(operations)
         if autogenerate and directives and all(operations.is_empty() for operations in directives[0].upgrade_ops_list):
             directives.clear()
 
@@ -107,8 +109,8 @@ def current(database: Database, *, source: Source = _SOURCE) -> Current:
 def check(database: Database, *, source: Source = _SOURCE) -> Check:
     """Compare models, migrations and schema; changes nothing.
 
-    It finds a ``models`` module that is not registered, revisions that are not applied, two heads, and any difference between models and
-    schema. Of an external database it compares models and schema only.
+    It finds a ``models`` module that is not registered, revisions that are not applied, two heads, and the differences between models and
+    schema; what it does not compare stands in the answer's ``not_compared``. Of an external database it compares models and schema only.
 
     Raises:
         ConfigurationError: The models cannot be imported.
@@ -128,10 +130,10 @@ def check(database: Database, *, source: Source = _SOURCE) -> Check:
         if not external:
             problems += _lineage_problems(lineage.current())
         with lineage.connect() as connection:
-            differences: object = compare_metadata(lineage.context(connection), metadata)  # type: ignore[arg-type]
+            differences, notes = compared(lineage.context(connection), metadata)
     remedy = "correct the models, or ask its owner" if external else "write a revision (`infra db revision`) and apply it"
-    problems += [Problem(finding=Finding.DRIFT, message=text, remedy=remedy) for text in describe(differences)]
-    return Check(database=database.name, problems=tuple(problems))
+    problems += [Problem(finding=Finding.DRIFT, message=text, remedy=remedy) for text in differences]
+    return Check(database=database.name, problems=tuple(problems), not_compared=tuple(notes))
 
 
 def _lineage_problems(state: Current) -> list[Problem]:

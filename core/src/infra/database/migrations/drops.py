@@ -1,5 +1,7 @@
 """Finding what a migration would destroy: in its file before anything runs, and in each statement that runs after all."""
 
+# pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
+
 from __future__ import annotations
 
 import ast

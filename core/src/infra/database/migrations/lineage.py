@@ -18,11 +18,14 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, MetaData
 
 from infra.database import Database, DatabaseFeature
+from infra.database.migrations.checks import default_differs
+from infra.database.migrations.comparing import PLUGIN
 from infra.database.migrations.discovery import load_metadata
 from infra.database.migrations.drops import created
+from infra.database.migrations.enums import created_enums
 from infra.database.migrations.errors import MigrationError
 from infra.database.migrations.model import Current, Source
-from infra.database.models import UTCDateTime
+from infra.database.migrations.rendering import render
 
 _ENVIRONMENT: Final = Path(__file__).parent / "environment"
 _VERSION_TABLE: Final = re.compile(r"alembic_version(_\w+)?")
@@ -118,9 +121,15 @@ class Lineage:
 
     def _options(self, connection: Connection) -> dict[str, Any]:
         ours: set[str] = set()
+        enums: set[str] = set()
         if self.folder.is_dir():
             for script in self.script.walk_revisions():
                 ours |= created(Path(script.path))
+                enums |= created_enums(Path(script.path))
+        schemas = {table.schema for metadata in self.metadata for table in metadata.tables.values()}
+
+        def named(name: str | None, kind: str, _parents: object) -> bool:
+            return kind != "schema" or name is None or name in schemas
 
         def include(_item: object, name: str | None, kind: str, reflected: bool, counterpart: object) -> bool:
             # A table that no model has is only ours to drop when this lineage made it.
@@ -129,8 +138,15 @@ class Lineage:
         return {
             "version_table": self.version_table,
             "compare_type": True,
+            "compare_server_default": default_differs,
+            "include_schemas": bool(schemas - {None}),
+            "include_name": named,
             "include_object": include,
-            "render_item": _render,
+            "autogenerate_plugins": ["alembic.autogenerate.*", PLUGIN],
+            "infra_enums": enums,
+            "infra_drift": [],
+            "infra_notes": [],
+            "render_item": render,
             "render_as_batch": connection.dialect.name == "sqlite",
             "transaction_per_migration": True,
             "transactional_ddl": DatabaseFeature.TRANSACTIONAL_DDL in self.database.features,
@@ -143,13 +159,6 @@ class Lineage:
 
     def _between(self, target: str, applied: tuple[str, ...]) -> list[Script]:
         return [step.revision for step in self.script._upgrade_revs(target, applied)]  # type: ignore[misc,arg-type]
-
-
-def _render(kind: str, item: object, context: Any) -> str | bool:
-    if kind == "type" and isinstance(item, UTCDateTime):
-        context.imports.add("from infra.database.models import UTCDateTime")
-        return "UTCDateTime()"
-    return False
 
 
 @contextmanager

@@ -82,10 +82,12 @@ class Check:
     Args:
         database: The resource's name.
         problems: All findings; none when everything fits.
+        not_compared: What may differ all the same, since no comparison of this server covers it.
     """
 
     database: str
     problems: tuple[Problem, ...] = ()
+    not_compared: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:

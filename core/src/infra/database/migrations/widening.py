@@ -1,12 +1,14 @@
 """Whether a column's new type holds every value of the old one."""
 
+# pyright: reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
+
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, cast
 
 from sqlalchemy import types as sa
 
-_DIGITS: Final = (5, 10, 19)
+_DIGITS = (5, 10, 19)
 
 
 def widens(old: sa.TypeEngine[Any] | None, new: sa.TypeEngine[Any]) -> bool:
@@ -16,9 +18,12 @@ def widens(old: sa.TypeEngine[Any] | None, new: sa.TypeEngine[Any]) -> bool:
         old: The existing type; None when it is not known.
         new: The type to be.
     """
-    old, new = _plain(old), _plain(new)
-    if old is None or new is None:
-        return _is_text(new) and getattr(new, "length", 1) is None
+    return _widens(_plain(old), _plain(new))
+
+
+def _widens(old: Any, new: Any) -> bool:
+    if old is None:
+        return _is_text(new) and new.length is None
     if repr(old) == repr(new):
         return True
     if isinstance(old, sa.Enum) and isinstance(new, sa.Enum):
@@ -26,7 +31,7 @@ def widens(old: sa.TypeEngine[Any] | None, new: sa.TypeEngine[Any]) -> bool:
     if _is_text(new):
         return new.length is None or (_longest(old) or new.length + 1) <= new.length  # type: ignore[attr-defined]
     if isinstance(old, sa.ARRAY) and isinstance(new, sa.ARRAY):
-        return widens(old.item_type, new.item_type)
+        return widens(cast("Any", old).item_type, cast("Any", new).item_type)
     if isinstance(new, sa.Integer):
         return isinstance(old, sa.Boolean) or (isinstance(old, sa.Integer) and _rank(old) <= _rank(new))
     if isinstance(new, sa.Float):
@@ -43,7 +48,7 @@ def widens(old: sa.TypeEngine[Any] | None, new: sa.TypeEngine[Any]) -> bool:
 
 def _plain(kind: Any) -> Any:
     while isinstance(kind, sa.TypeDecorator):
-        kind = kind.impl_instance
+        kind = cast("Any", kind).impl_instance
     return kind
 
 

@@ -103,13 +103,13 @@ def purge(ids: Sequence[UUID]) -> Delete:
     return delete(Outbox).where(Outbox.c.id.in_(ids), Outbox.c.published_at.is_not(None))
 
 
-def unused_keys(batch: int, skip_locked: bool) -> Select[Any]:
+def unused_keys(batch: int, skip_locked: bool) -> Select[Any, Any]:
     """Counters of keys without rows, to be locked. One that a publisher holds is in use, whatever this transaction sees of its rows."""
     query = select(OutboxKey.c.aggregatetype, OutboxKey.c.aggregateid).where(~_used()).limit(batch)
     return query.with_for_update(skip_locked=True, of=OutboxKey) if skip_locked else query
 
 
-def purge_keys(keys: Sequence[Row[Any]]) -> Delete:
+def purge_keys(keys: Sequence[Any]) -> Delete:
     """Delete those of the locked counters that have no rows now. A key that comes back starts anew: nothing of it is left to be ordered.
 
     It must be a statement of its own after the locks: one that waits for a lock goes on with what it saw before.
