@@ -368,7 +368,7 @@ def test_a_statement_that_no_file_shows_is_refused_when_it_comes(opened: Any, ho
     with pytest.raises(DropRefusedError, match="DROP TABLE note") as refused:
         migrations.upgrade(database, source=host.source)
     assert "allow-drop" in str(refused.value.remedy)
-    assert (tables(database), migrations.current(database, source=host.source).revisions) == ({"note", "alembic_version"}, ())
+    assert (tables(database), migrations.current(database, source=host.source).revisions) == ({"note"}, ())
     assert len(migrations.upgrade(database, allow_drop=True, source=host.source)) == 1
     assert tables(database) == {"alembic_version", "made"}
 
@@ -482,7 +482,7 @@ TYPE = sa.Integer()
         ("Money", "{module}.Money(precision=12, scale=2)"),
         ("AutoString(length=50)", "{module}.AutoString(length=50)"),
         ("Outer.Tag('x')", "sa.String(length=9)"),
-        ("Vector(3)", "{module}.Vector(dim=3)"),
+        ("Vector(3)", "{module}.Vector(3)"),
         ("local()", "sa.String(length=7)"),
         (
             "sa.String(5).with_variant(Money(), 'oracle')",
