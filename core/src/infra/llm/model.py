@@ -140,6 +140,9 @@ class Message:
         role: Who it is from.
         parts: What it holds, in order.
         name: Tells participants of the same role apart; None for most.
+
+    Raises:
+        InvalidRequestError: There is no such role.
     """
 
     role: Role
@@ -151,7 +154,13 @@ class Message:
             parts = (Text(parts),)
         elif not isinstance(parts, Sequence):
             parts = (parts,)
-        object.__setattr__(self, "role", role if isinstance(role, Role) else Role(role))
+        if not isinstance(role, Role):
+            try:
+                role = Role(role)
+            except ValueError:
+                known = ", ".join(each.value for each in Role)
+                raise InvalidRequestError(f"{role!r:.60} is no role of a message", remedy=f"take one of: {known}") from None
+        object.__setattr__(self, "role", role)
         object.__setattr__(self, "parts", tuple(parts))
         object.__setattr__(self, "name", name)
 
@@ -195,7 +204,10 @@ def messages_of(asked: Input) -> tuple[Message, ...]:
         return (Message(Role.USER, asked),)
     if isinstance(asked, Message):
         return (asked,)
-    messages = tuple(asked)
+    try:
+        messages = tuple(asked)
+    except TypeError:
+        messages = ()
     if not messages or not all(isinstance(message, Message) for message in messages):
         raise InvalidRequestError("the conversation must be text or at least one Message", remedy='write Message.user("...")')
     return messages

@@ -57,10 +57,15 @@ class OutputFormat:
         Raises:
             InvalidRequestError: It is neither.
         """
-        from pydantic import BaseModel
+        from pydantic import BaseModel, PydanticUserError
 
         if isinstance(output, type) and issubclass(output, BaseModel):
-            return cls(output.__name__[:64], output.model_json_schema(), mode, output)
+            try:
+                return cls(output.__name__[:64], output.model_json_schema(), mode, output)
+            except (PydanticUserError, TypeError) as error:
+                raise InvalidRequestError(
+                    f"{output.__name__} has no JSON schema: {str(error).splitlines()[0]}", remedy="give its fields types that JSON knows"
+                ) from None
         if isinstance(output, Mapping):
             schema = cast("Mapping[str, Any]", output)
             return cls(str(schema.get("title", "answer"))[:64], schema, mode)

@@ -75,12 +75,12 @@ def plain(name: str, value: Any) -> Any:
         return value
     try:
         json.dumps(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         from pydantic_core import PydanticSerializationError, to_jsonable_python
 
         try:
             return to_jsonable_python(value)
-        except PydanticSerializationError:
+        except (PydanticSerializationError, TypeError, ValueError, RecursionError):
             raise InvalidRequestError(
                 f"variable {name} is a {type(value).__name__}, which cannot be written as JSON",
                 remedy="give text, numbers, lists or mappings",

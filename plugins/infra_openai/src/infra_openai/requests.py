@@ -10,6 +10,7 @@ import json
 from datetime import datetime
 from typing import Any
 
+from infra.llm.errors import InvalidRequestError
 from infra_openai.sdk import SDK
 
 #: What belongs to a single request, as the headers with its key do.
@@ -43,7 +44,10 @@ class Requests:
             pattern = self._patterns[path] = self._pattern(path, key_headers)
         url, common = pattern
         given = [(name, value) for name, value in key_headers.items() if isinstance(value, str)]
-        data = json.dumps(body, default=_plain, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+        try:
+            data = json.dumps(body, default=_plain, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InvalidRequestError(f"the request cannot be written as JSON: {error}", attempts=0) from None
         return self._sdk.http.Request("POST", url, headers=common + given, content=data, extensions={"timeout": timeouts})
 
     def unreached(self, request: Any, cause: Exception) -> Exception:

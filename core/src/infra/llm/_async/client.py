@@ -18,6 +18,7 @@ from infra.llm._async.retrying import AsyncRetrying
 from infra.llm._async.step import AsyncStep, Call
 from infra.llm._async.structured import AsyncStructured
 from infra.llm._async.toolrun import run_tools_loop
+from infra.llm.checking import check_messages, check_options, check_steps, check_texts, check_timeout, check_tools
 from infra.llm.driver import SPEC_VERSION, AsyncLLMDriver, CallContext, EmbedRequest, LLMRequest
 from infra.llm.errors import InvalidRequestError, InvalidResponseError, LLMError, LLMTimeoutError, error_type
 from infra.llm.events import Finish, Start, StreamEvent
@@ -126,7 +127,7 @@ class AsyncLLM(AsyncResource[AsyncLLMDriver, LLMSettings]):
             InvalidResponseError: The answer cannot be used.
             UnsupportedError: The provider lacks what was asked for.
         """
-        return await self._generate(messages_of(asked), (options or _DEFAULTS).over(self._base), {})
+        return await self._generate(self._messages(asked), self._asked(options), {})
 
     async def stream(self, asked: Input, options: Options | None = None) -> AsyncGenerator[StreamEvent]:
         """One answer in pieces: `Start`, deltas, and exactly one `Finish` with the whole response.
@@ -137,7 +138,7 @@ class AsyncLLM(AsyncResource[AsyncLLMDriver, LLMSettings]):
             StreamInterruptedError: It broke off after the first content; what was delivered is in ``partial``.
             LLMError: As `generate`, before the first content.
         """
-        call, warnings = self._prepare(messages_of(asked), (options or _DEFAULTS).over(self._base), {})
+        call, warnings = self._prepare(self._messages(asked), self._asked(options), {})
         async with aclosing(self._chain.stream(call)) as events:
             try:
                 async for event in events:
@@ -157,7 +158,13 @@ class AsyncLLM(AsyncResource[AsyncLLMDriver, LLMSettings]):
             InvalidRequestError: A variable is missing.
             LLMError: As `generate`.
         """
-        values = prompt.values(context or {})
+        try:
+            if not isinstance(prompt, Prompt) or not isinstance(context or {}, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise InvalidRequestError("execute_prompt takes a Prompt and a mapping of its variables", remedy="give them so")
+            values = prompt.values(context or {})
+        except InvalidRequestError as error:
+            raise self._refused(error, "generate") from None
+        self._asked(options)
         return await self._generate(prompt.render(values), prompt.asked(options).over(self._base), values)
 
     async def generate_as(self, output: type[ModelT], asked: Input | Prompt, options: Options | None = None, **context: Any) -> ModelT:
@@ -176,6 +183,7 @@ class AsyncLLM(AsyncResource[AsyncLLMDriver, LLMSettings]):
             ContentFilteredError: The provider refused.
             LLMError: As `generate`.
         """
+        self._asked(options)
         options = replace(options or _DEFAULTS, output=output)
         if isinstance(asked, Prompt):
             response = await self.execute_prompt(asked, context, options)
@@ -209,14 +217,20 @@ class AsyncLLM(AsyncResource[AsyncLLMDriver, LLMSettings]):
             InvalidResponseError: It still asks for tools after `max_steps`.
             LLMError: As `generate`.
         """
-        made = [each if isinstance(each, Tool) else tool(each) for each in tools]
-        options = (options or _DEFAULTS).over(self._base)
+        self.check()
+        try:
+            check_steps(max_steps)
+            made = [each if isinstance(each, Tool) else tool(each) for each in tools]
+            check_tools(made)
+        except InvalidRequestError as error:
+            raise self._refused(error, "run_tools") from None
+        options = self._asked(options)
 
         async def ask(messages: tuple[Message, ...], asked_options: Options) -> Response:
             return await self._generate(messages, asked_options, {})
 
         try:
-            return await run_tools_loop(ask, messages_of(asked), options, made, max_steps, self._bridge, self.context.redact)
+            return await run_tools_loop(ask, self._messages(asked), options, made, max_steps, self._bridge, self.context.redact)
         except InfraError as error:
             raise self._named(error, "run_tools") from error.__cause__
 
@@ -237,7 +251,15 @@ class AsyncLLM(AsyncResource[AsyncLLMDriver, LLMSettings]):
         """
         self.check()
         self.need(LLMFeature.EMBEDDINGS, "choose a provider with embeddings for this resource")
-        listed = [texts] if isinstance(texts, str) else list(texts)
+        try:
+            listed = [texts] if isinstance(texts, str) else list(texts)
+            check_texts(listed, dimensions, model)
+            if timeout is not None:
+                check_timeout(timeout)
+        except TypeError:
+            raise self._refused(InvalidRequestError(f"a {type(texts).__name__} is no list of texts"), "embed") from None
+        except InvalidRequestError as error:
+            raise self._refused(error, "embed") from None
         info = self.driver.info
         named = model or self.settings.embedding_model or info.embedding_model
         deadline = Deadline(self.settings.timeout if timeout is None else timeout)
@@ -280,7 +302,7 @@ class AsyncLLM(AsyncResource[AsyncLLMDriver, LLMSettings]):
             values = asked.values(context or {})
             call, _ = self._prepare(asked.render(values), asked.asked(options).over(self._base), values)
         else:
-            call, _ = self._prepare(messages_of(asked), (options or _DEFAULTS).over(self._base), {})
+            call, _ = self._prepare(self._messages(asked), self._asked(options), {})
         await self._caching.forget(call.request)
 
     async def _generate(self, messages: tuple[Message, ...], options: Options, variables: Mapping[str, Any]) -> Response:
@@ -296,6 +318,11 @@ class AsyncLLM(AsyncResource[AsyncLLMDriver, LLMSettings]):
     ) -> tuple[Call, tuple[LLMWarning, ...]]:
         """The call for the chain, and warnings for the options that the provider ignores."""
         self.check()
+        try:
+            check_options(options)
+            check_messages(messages)
+        except InvalidRequestError as error:
+            raise self._refused(error, "generate") from None
         settings, info = self.settings, self.driver.info
         warnings: tuple[LLMWarning, ...] = ()
         ignored = [name for name in self._ignored if getattr(options, name) is not None]
@@ -342,6 +369,25 @@ class AsyncLLM(AsyncResource[AsyncLLMDriver, LLMSettings]):
         if found is None:
             found = self._formats[output] = OutputFormat.of(output, self._means)
         return found
+
+    def _messages(self, asked: Input) -> tuple[Message, ...]:
+        try:
+            return messages_of(asked)
+        except InvalidRequestError as error:
+            raise self._refused(error, "generate") from None
+
+    def _asked(self, options: Options | None) -> Options:
+        """The options of a call, over those of the settings."""
+        if options is None:
+            return _DEFAULTS.over(self._base)
+        if not isinstance(options, Options):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise self._refused(InvalidRequestError(f"options are an Options, not a {type(options).__name__}"), "generate")
+        return options.over(self._base)
+
+    def _refused(self, error: InvalidRequestError, operation: str) -> InfraError:
+        """What is wrong with a call, found before anything was asked."""
+        error.attempts = 0
+        return self._named(error, operation)
 
     def _named(self, error: InfraError, operation: str) -> InfraError:
         """An error raised inside the chain, with the resource that it is about."""

@@ -17,7 +17,9 @@ from infra.llm import (
     Finish,
     InvalidRequestError,
     LLMError,
+    LLMFeature,
     LLMTimeoutError,
+    Message,
     ModelNotFoundError,
     Options,
     PermissionDeniedError,
@@ -25,7 +27,9 @@ from infra.llm import (
     RateLimitedError,
     Start,
     StreamInterruptedError,
+    Text,
     TextDelta,
+    Tool,
     UnavailableError,
 )
 from infra_testing.conformance.llm._sync.answers import collected
@@ -76,6 +80,50 @@ class FailureCases(LLMCases):
         assert llm.driver.classify(error.__cause__) is error.code
         with pytest.raises(STATUSES[asked]):
             collected(llm, asked)
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            {"temperature": float("nan")},
+            {"temperature": -1},
+            {"top_p": 2.0},
+            {"max_output_tokens": 0},
+            {"max_output_tokens": True},
+            {"stop": "end"},
+            {"timeout": 0},
+            {"timeout": float("inf")},
+            {"cache": "sometimes"},
+            {"tools": [len]},
+            {"tools": [Tool(name="a"), Tool(name="a")]},
+            {"tools": [Tool(name="two words")]},
+            {"provider_options": {"x": float("nan")}},
+        ],
+        ids=repr,
+    )
+    def test_a_wrong_option_is_told_before_anything_is_asked(self, counted: Any, wrong: dict[str, Any]) -> None:
+        llm = counted()
+        with pytest.raises(InvalidRequestError) as caught:
+            llm.generate("say hello", Options(**wrong))
+        assert caught.value.attempts == 0
+        with pytest.raises(InvalidRequestError):
+            collected(llm, "say hello", Options(**wrong))
+        assert llm.driver.asked == 0
+
+    @pytest.mark.parametrize("asked", ["", " \n", [], None, 5, [Message.user("")], [Message.user([Text(5)])], "\ud800"], ids=repr)  # type: ignore[arg-type]
+    def test_a_prompt_that_is_none_is_told_before_anything_is_asked(self, counted: Any, asked: Any) -> None:
+        llm = counted()
+        with pytest.raises(InvalidRequestError):
+            llm.generate(asked)
+        with pytest.raises(InvalidRequestError):
+            llm.run_tools(asked, tools=[])
+        assert llm.driver.asked == 0
+
+    @pytest.mark.parametrize("texts", ["", ["a", ""], ["a", None], 5, [b"a"]], ids=repr)
+    def test_texts_without_a_vector_are_told(self, opened: Any, texts: Any) -> None:
+        llm = opened()
+        if llm.supports(LLMFeature.EMBEDDINGS):
+            with pytest.raises(InvalidRequestError):
+                llm.embed(texts)
 
     def test_what_may_pass_is_asked_again(self, counted: Any, quick: Any) -> None:
         llm = counted(**quick)
