@@ -81,6 +81,7 @@ class Capability:
         portable_async: Its asyncio twin.
         settings: The settings class that every provider's settings class extends.
         threaded: An async driver over a blocking one, ``"module:Class"``, made as ``(driver, bridge)``; None when there is none.
+        looped: A blocking driver over an async one, ``"module:Class"``, made as ``(driver, loop)``; None when there is none.
         hookspecs: The module with the hook's specification; None for the kernel's own.
         selects: Well-known variables that configure the resource ``main``, whatever its provider.
         selects_named: ``{field: pattern}``: ``{"url": "{NAME}_DB_URL"}`` configures the resource ``name``.
@@ -94,6 +95,7 @@ class Capability:
     portable_async: str
     settings: str
     threaded: str | None = None
+    looped: str | None = None
     hookspecs: str | None = None
     selects: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     selects_named: Mapping[str, str] = field(default_factory=dict[str, str])

@@ -14,6 +14,7 @@ from infra_testing.conformance.queue import AsyncQueueConformance, QueueConforma
 from infra_testing.conformance.queue._async import steps as async_steps
 from infra_testing.conformance.queue._sync import steps as sync_steps
 from infra_testing.harness import Harness
+from infra_testing.private import PrivateServer
 from infra_testing.services import RabbitMQServer
 
 
@@ -22,6 +23,22 @@ def cut(queue: Any) -> pika.SelectConnection:
     connection = queue.unwrap(pika.SelectConnection)
     connection.ioloop.add_callback_threadsafe(connection.close)
     return connection
+
+
+def through_proxy(port: int) -> dict[str, object]:
+    """The private broker's settings, with a queue of the case's own."""
+    settings = RabbitMQQueueSettings.expand_url(own_server.proxy.url_of(own_server.server.url))
+    return {**settings, "port": port, "queue": f"conformance.{uuid.uuid4().hex}"}
+
+
+own_server = PrivateServer(RabbitMQServer, through_proxy, kills=False)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def end_of_own_server() -> Iterator[None]:
+    """The broker that the fault cases start ends with the module."""
+    yield
+    own_server.close()
 
 
 class Broker:
@@ -34,7 +51,7 @@ class Broker:
     def queue_of_its_own(self, rabbitmq_server: RabbitMQServer) -> Iterator[None]:
         name = f"conformance.{uuid.uuid4().hex}"
         settings = RabbitMQQueueSettings.expand_url(rabbitmq_server.url)
-        self.harness = Harness("rabbitmq", settings={**settings, "queue": name, "shards": self.shards})
+        self.harness = Harness("rabbitmq", settings={**settings, "queue": name, "shards": self.shards}, server=own_server)
         yield
         remove(rabbitmq_server.url, name, shards=self.shards)
 

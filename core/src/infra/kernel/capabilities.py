@@ -6,6 +6,8 @@ from typing import Final
 
 from infra.plugin import Capability
 
+_LOOPED: Final = "infra.runtime.looped:LoopedDriver"
+
 
 def _capability(name: str, portable: str, **fields: object) -> Capability:
     title = portable.removesuffix("Bucket") or "Storage"
@@ -30,8 +32,8 @@ CAPABILITIES: Final[tuple[Capability, ...]] = (
     ),
     _capability("llm", "LLM", threaded="infra.llm.threaded:ThreadedLLMDriver", selects={"provider": ("LLM_PROVIDER",)}),
     _capability("storage", "Bucket", threaded="infra.storage.threaded:ThreadedStorageDriver"),
-    _capability("queue", "Queue", threaded="infra.queue.threaded:ThreadedQueueDriver"),
-    _capability("cache", "Cache", threaded="infra.cache.threaded:ThreadedCacheDriver"),
+    _capability("queue", "Queue", threaded="infra.queue.threaded:ThreadedQueueDriver", looped=_LOOPED),
+    _capability("cache", "Cache", threaded="infra.cache.threaded:ThreadedCacheDriver", looped=_LOOPED),
 )
 
 #: Providers of this project's own plugins, for remedies: capability, provider, distribution, URL schemes.

@@ -111,8 +111,12 @@ def explain(kernel: Kernel, full_name: str) -> Explanation:
         if found.available:
             descriptor = found.descriptor
             doors = {(True, True): "blocking and asyncio", (True, False): "blocking; asyncio over a thread pool of the resource"}
+            looped = found.capability in kernel.catalog.capabilities and kernel.catalog.capabilities[found.capability].looped
             served = doors.get(
-                (descriptor.open is not None, descriptor.open_async is not None), "asyncio only; the blocking door refuses it"
+                (descriptor.open is not None, descriptor.open_async is not None),
+                "asyncio; blocking over an event loop in a thread of the resource"
+                if looped
+                else "asyncio only; the blocking door refuses it",
             )
             outcomes.append(Outcome("doors", True, "ok", f"drivers: {served}"))
     for key, value in validated.skipped.items():

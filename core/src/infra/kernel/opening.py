@@ -106,7 +106,16 @@ def _members(capability: Capability, blocking: bool) -> list[str]:
 
 
 def open_driver(capability: Capability, provider: Provider, settings: ProviderSettings, context: OpenContext) -> Any:
-    """A blocking driver. The parameters are those of `open_driver_async`."""
+    """A blocking driver; over an asyncio-only provider, the capability's adapter on an event loop of this resource."""
+    if provider.open is None and provider.open_async is not None and capability.looped is not None:
+        from infra.runtime.looped import PrivateLoop
+
+        loop = PrivateLoop(context.resource)
+        try:
+            return load(capability.looped)(loop.call(open_driver_async(capability, provider, settings, context)), loop)
+        except BaseException:
+            loop.close()
+            raise
     if provider.open is None:
         raise ConfigurationError(
             f"provider {provider.name} serves asyncio hosts only",

@@ -81,8 +81,8 @@ class ThreadedQueueDriver:
         self._driver.interrupt(queue)
 
     async def settle(self, queue: str, batch: Sequence[tuple[object, Action]], timeout: float) -> Sequence[Settled | BaseException]:
-        """Settle deliveries."""
-        return await self._bridge.call(self._driver.settle, queue, batch, timeout)
+        """Settle deliveries; done even where the caller is cancelled while all threads are taken."""
+        return await asyncio.shield(asyncio.ensure_future(self._bridge.call(self._driver.settle, queue, batch, timeout)))
 
     async def stats(self, queue: str, timeout: float) -> QueueStats:
         """Numbers of messages now."""

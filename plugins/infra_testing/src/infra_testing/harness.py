@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
-
-from importlib_metadata import entry_points
 
 from infra.kernel.capabilities import CAPABILITIES
 from infra.kernel.opening import load, open_driver, open_driver_async
 from infra.kernel.settings import ProviderSettings
 from infra.plugin import Capability, OpenContext, Provider, SharedStores
+from infra_testing.loading import modules_of, offered
+from infra_testing.private import PrivateServer
 
 
 @dataclass(frozen=True)
@@ -38,12 +37,15 @@ class Harness:
         settings: Its settings, or a function that returns them (which may start a server).
         plugin: The module of the plugin; found through the installed entry points when not given.
         capability: Only for a capability that the kernel does not have.
+        server: A private server to stop, kill and reach through a fault proxy. With it the fault cases run; a provider that is not
+            embedded and gives none has them reported as skipped.
     """
 
     provider: str
     settings: Mapping[str, object] | Callable[[], Mapping[str, object]] = field(default_factory=dict[str, object])
     plugin: str | None = None
     capability: Capability | None = None
+    server: PrivateServer | None = None
 
     def with_settings(self, **changes: object) -> Harness:
         """The same provider with further settings."""
@@ -53,6 +55,10 @@ class Harness:
         """The settings as a mapping."""
         return self.settings() if callable(self.settings) else self.settings
 
+    def portable(self) -> Harness:
+        """The same for another process: the values as they are now, and no server."""
+        return Harness(self.provider, dict(self.values()), self.plugin, self.capability)
+
     def capability_of(self, name: str) -> Capability:
         """The capability's descriptor."""
         if self.capability is not None and self.capability.name == name:
@@ -60,11 +66,14 @@ class Harness:
         return next(known for known in CAPABILITIES if known.name == name)
 
     def descriptor(self, capability: str) -> Provider:
-        """The provider's descriptor, from its plugin's hook."""
-        modules = [self.plugin] if self.plugin else [point.module for point in entry_points(group="infra.plugins")]
+        """The provider's descriptor, from its plugin's hook.
+
+        Raises:
+            LookupError: No host would find it either: no hook offers it, or the hook is not marked as one.
+        """
+        modules = modules_of(self.plugin)
         for module in modules:
-            hook = getattr(import_module(module), f"infra_{capability}", None)
-            for provider in hook() if hook else ():
+            for provider in offered(module, capability):
                 if provider.name == self.provider:
                     return provider
         raise LookupError(f"no plugin among {modules} offers {capability} provider {self.provider!r}")

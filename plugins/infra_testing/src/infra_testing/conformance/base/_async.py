@@ -10,8 +10,11 @@ from typing import Any, ClassVar
 import pytest
 import pytest_asyncio
 
+from infra import AsyncInfra
 from infra.errors import ClosedError, ConfigurationError, UnsupportedError
+from infra.kernel.explain import explain
 from infra_testing.harness import Harness, Place
+from infra_testing.loading import check_program, check_references, host_modules
 
 
 class AsyncConformance:
@@ -42,6 +45,19 @@ class AsyncConformance:
         yield open_one
         for resource in reversed(resources):
             await resource.close()
+
+    async def test_the_plugin_loads_in_a_host(self, tmp_path: Path) -> None:
+        """Found by its entry point, opened by a host, explained, and known to the program."""
+        harness, name = self.harness, f"{self.capability}.main"
+        check_references(harness.descriptor(self.capability))
+        check_program(self.capability, harness.provider, harness.plugin)
+        settings = {self.capability: {"main": {**harness.values(), "provider": harness.provider}}}
+        modules = [*host_modules(harness.plugin)]
+        async with AsyncInfra(settings, root=tmp_path, environ={}, modules=modules) as services:
+            resource = getattr(services, self.capability)()
+            assert await resource.ping() >= 0
+            explained = explain(services.kernel, name)
+            assert (explained.provider, explained.problems) == (harness.provider, [])
 
     async def test_ping_and_health_of_a_live_resource(self, opened: Any) -> None:
         resource = await opened()

@@ -10,8 +10,11 @@ from typing import Any, ClassVar
 
 import pytest
 
+from infra import Infra
 from infra.errors import ClosedError, ConfigurationError, UnsupportedError
+from infra.kernel.explain import explain
 from infra_testing.harness import Harness, Place
+from infra_testing.loading import check_program, check_references, host_modules
 
 
 class Conformance:
@@ -39,6 +42,19 @@ class Conformance:
         yield open_one
         for resource in reversed(resources):
             resource.close()
+
+    def test_the_plugin_loads_in_a_host(self, tmp_path: Path) -> None:
+        """Found by its entry point, opened by a host, explained, and known to the program."""
+        harness, name = self.harness, f"{self.capability}.main"
+        check_references(harness.descriptor(self.capability))
+        check_program(self.capability, harness.provider, harness.plugin)
+        settings = {self.capability: {"main": {**harness.values(), "provider": harness.provider}}}
+        modules = [*host_modules(harness.plugin)]
+        with Infra(settings, root=tmp_path, environ={}, modules=modules) as services:
+            resource = getattr(services, self.capability)()
+            assert resource.ping() >= 0
+            explained = explain(services.kernel, name)
+            assert (explained.provider, explained.problems) == (harness.provider, [])
 
     def test_ping_and_health_of_a_live_resource(self, opened: Any) -> None:
         resource = opened()

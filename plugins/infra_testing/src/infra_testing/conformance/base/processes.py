@@ -14,7 +14,8 @@ from typing import Any, Self
 #: Seconds; longer than anything here takes.
 PATIENCE = 120.0
 _ROOM = "infra_testing.conformance"
-_IMPORTED = [f"{_ROOM}.cache.processes", f"{_ROOM}.database.worker", f"{_ROOM}.database.migrator", f"{_ROOM}.storage.contenders"]
+_PARTS = ("cache.processes", "queue.processes", "database.worker", "database.migrator", "storage.contenders")
+_IMPORTED = [f"{_ROOM}.{part}" for part in _PARTS]
 
 
 def fork_server() -> ForkServerContext:

@@ -1,4 +1,7 @@
-"""What the suite runs in processes of their own. Each function opens the provider anew, through the blocking door."""
+"""What the suite runs in processes of their own. Each function opens the provider anew, through the blocking door.
+
+A provider that serves asyncio only has that door over an event loop in a thread, so that its asyncio suite suffices.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from infra_testing.harness import Harness, Place
 
 def run_in_processes(count: int, task: Callable[..., Any], harness: Harness, place: Place, *args: object) -> list[Any]:
     """The results of ``task(cache, place, number, *args)`` in `count` new processes at once."""
-    portable = Harness(harness.provider, dict(harness.values()), harness.plugin)
+    portable = harness.portable()
     with ProcessPoolExecutor(count, mp_context=fork_server()) as pool:
         futures = [pool.submit(_run, task, portable, place.data_dir, number, *args) for number in range(count)]
         return [future.result(PATIENCE) for future in futures]

@@ -6,11 +6,14 @@ from infra.queue.model import QueueFeature
 from infra_testing.conformance.base import AsyncConformance
 from infra_testing.conformance.queue._async.arguments import AsyncArgumentCases
 from infra_testing.conformance.queue._async.consuming import AsyncConsumingCases
+from infra_testing.conformance.queue._async.faults import AsyncQueueFaultCases
 from infra_testing.conformance.queue._async.publishing import AsyncPublishingCases
 from infra_testing.conformance.queue._async.receiving import AsyncReceivingCases
 
 
-class AsyncQueueConformance(AsyncPublishingCases, AsyncReceivingCases, AsyncConsumingCases, AsyncArgumentCases, AsyncConformance):
+class AsyncQueueConformance(
+    AsyncPublishingCases, AsyncReceivingCases, AsyncConsumingCases, AsyncArgumentCases, AsyncQueueFaultCases, AsyncConformance
+):
     """Give it a `harness`; set `lease` and `tick` to what the provider can measure."""
 
     capability = "queue"

@@ -7,11 +7,12 @@ from infra.queue.model import QueueFeature
 from infra_testing.conformance.base import Conformance
 from infra_testing.conformance.queue._sync.arguments import ArgumentCases
 from infra_testing.conformance.queue._sync.consuming import ConsumingCases
+from infra_testing.conformance.queue._sync.faults import QueueFaultCases
 from infra_testing.conformance.queue._sync.publishing import PublishingCases
 from infra_testing.conformance.queue._sync.receiving import ReceivingCases
 
 
-class QueueConformance(PublishingCases, ReceivingCases, ConsumingCases, ArgumentCases, Conformance):
+class QueueConformance(PublishingCases, ReceivingCases, ConsumingCases, ArgumentCases, QueueFaultCases, Conformance):
     """Give it a `harness`; set `lease` and `tick` to what the provider can measure."""
 
     capability = "queue"
