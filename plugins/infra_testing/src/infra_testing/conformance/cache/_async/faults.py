@@ -166,6 +166,7 @@ class AsyncFaultCases(AsyncCacheCase):
         server = self.fault_server()
         if server is None:
             return
+        server.proxy.reset()  # what earlier cases left is on its way out
         before = server.proxy.open_connections
         cache = await opened(**server.settings())
         await self.own_values(cache)

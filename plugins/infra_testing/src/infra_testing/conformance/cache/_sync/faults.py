@@ -125,6 +125,7 @@ class FaultCases(CacheCase):
         server = self.fault_server()
         if server is None:
             return
+        server.proxy.reset()  # what earlier cases left is on its way out
         before = server.proxy.open_connections
         cache = opened(**server.settings())
         self.own_values(cache)

@@ -203,6 +203,7 @@ class AsyncQueueFaultCases(AsyncQueueCases):
         server = self.fault_server()
         if server is None:
             return
+        server.proxy.reset()  # what earlier cases left is on its way out
         before = server.proxy.open_connections
         queue = await opened(**server.settings())
         await queue.publish_many([b"x"] * 10)

@@ -177,6 +177,7 @@ class QueueFaultCases(QueueCases):
         server = self.fault_server()
         if server is None:
             return
+        server.proxy.reset()  # what earlier cases left is on its way out
         before = server.proxy.open_connections
         queue = opened(**server.settings())
         queue.publish_many([b"x"] * 10)
