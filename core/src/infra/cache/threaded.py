@@ -9,6 +9,7 @@ from typing import cast
 
 from infra.cache.driver import AtomicCacheDriver, CacheDriver
 from infra.cache.model import CacheItem, Decision, SetMode
+from infra.driver import Cause, Explains
 from infra.errors import ErrorCode
 from infra.runtime.bridge import ThreadBridge
 
@@ -89,6 +90,10 @@ class ThreadedCacheDriver:
     def classify(self, error: BaseException) -> ErrorCode | None:
         """What an exception of the blocking driver stands for."""
         return self._driver.classify(error)
+
+    def explain(self, error: BaseException) -> Cause | None:
+        """The blocking driver's words for an exception, where it has any."""
+        return self._driver.explain(error) if isinstance(self._driver, Explains) else None
 
     def unwrap(self) -> Sequence[object]:
         """The blocking driver's raw objects."""

@@ -72,7 +72,7 @@ def _source(session: Session, directory: Path | None) -> Source:
         sys.path.insert(0, str(session.root))
     kernel = session.kernel
     models = [reference for _, found in kernel.catalog.collect("infra_database_models", kind=str) for reference in found]
-    packages = kernel.configuration.items("modules") or []
+    packages = kernel.own.modules
     return Source(directory=directory or session.root / "migrations", models=models, packages=packages)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from infra.cli.session import CONFIGURATION, INTERRUPTED, OK, PROBLEM, USAGE, Session
-from infra.errors import ErrorCode, InfraError, nearest
+from infra.errors import ConfigurationError, ErrorCode, InfraError, nearest
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -33,6 +33,9 @@ COMMANDS: Final = {
     "cache": ("cache", "Read, write and clear a cache."),
     "llm": ("llm", "Ask language models."),
 }
+
+#: Modules that commands need beyond the base install, and the extra that brings them.
+_EXTRAS: Final = {"sqlalchemy": "database", "alembic": "database", "rich": "rich"}
 
 EPILOG: Final = """
 Every command takes --json. Exit codes: 0 fine, 1 a problem was found, 2 wrong usage, 3 wrong configuration, 130 Ctrl-C.
@@ -150,6 +153,14 @@ def run(arguments: Sequence[str] | None = None) -> int:
         if session.resume and not session.json:
             session.note(session.resume)
         return CONFIGURATION if error.code is ErrorCode.CONFIGURATION else PROBLEM
+    except ModuleNotFoundError as error:
+        extra = _EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
+            session.report(error)
+            return PROBLEM
+        remedy = f'pip install "infra-kernel[{extra}]"'
+        session.report(ConfigurationError(f"module {error.name} is not installed, which this command needs", remedy=remedy))
+        return CONFIGURATION
     except Exception as error:
         session.report(error)
         return PROBLEM

@@ -73,6 +73,8 @@ class Session:
             from infra.kernel.core import Kernel
 
             self._kernel = Kernel(self._settings, root=self.root)
+            if self._kernel.own.sections and str(self.root) not in sys.path:
+                sys.path.insert(0, str(self.root))  # the host's modules, as for `infra worker`
             gc.enable()
         return self._kernel
 

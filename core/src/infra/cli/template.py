@@ -69,7 +69,7 @@ def schema_of(found: FoundProvider) -> dict[str, Any]:
 
 def whole_schema(kernel: Kernel) -> dict[str, Any]:
     """JSON schema of infra.toml with what is installed: for editors that complete and check TOML."""
-    from infra.kernel.configuration import KERNEL_KEYS
+    from infra.kernel.kernel_settings import KERNEL_KEYS
 
     definitions: dict[str, Any] = {}
     properties: dict[str, Any] = {

@@ -64,7 +64,7 @@ def worker(
 
     full_name = session.resource("queue", name)
     session.kernel.settings(full_name)  # what is wrong with them is said here, once
-    level = session.kernel.configuration.text("log_level", "INFO").upper()
+    level = session.kernel.own.log_level
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(process)d %(name)s %(message)s")
     if str(session.root) not in sys.path:
         sys.path.insert(0, str(session.root))

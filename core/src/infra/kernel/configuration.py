@@ -3,34 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Final, cast
+from typing import Final
 
 from infra.errors import nearest
 from infra.kernel.capabilities import KNOWN_PROVIDERS
 from infra.kernel.discovery import Catalog, FoundProvider, Outcome
-from infra.kernel.layers import Key, Layer, Origin, Value, lookup
+from infra.kernel.kernel_settings import KERNEL_KEYS, truth
+from infra.kernel.layers import Key, Layer, Origin, Value
 from infra.kernel.problems import Problem
 from infra.plugin import Capability
 
-KERNEL_KEYS: Final = frozenset(
-    {
-        "close_timeout",
-        "config",
-        "data_dir",
-        "debug",
-        "environment",
-        "log_level",
-        "modules",
-        "pin",
-        "plugins_allow",
-        "plugins_deny",
-        "secrets_dir",
-        "sections",
-        "strict",
-    }
-)
 DEFAULTS: Final = "defaults"
 _NAME = re.compile(r"[a-z](?:_?[a-z0-9])*")
 _SCHEME = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]*):")
@@ -70,9 +54,17 @@ class ResourceConfig:
         """Capability and name: ``database.garmin``."""
         return f"{self.capability}.{self.name}"
 
+    def place(self) -> Origin | None:
+        """Where it is configured: its table in a file, or the variable that comes first."""
+        for part in self.parts:
+            for value in part.values.values():
+                where = value.origin.where
+                return Origin(value.origin.layer, where[: where.index("]") + 1]) if "]" in where else value.origin
+        return None
+
     def problem(self, message: str, origin: Origin | None = None, remedy: str | None = None) -> None:
         """Record why it cannot be used."""
-        self.problems.append(Problem(self.full_name, message, origin, remedy))
+        self.problems.append(Problem(self.full_name, message, origin or self.place(), remedy))
 
     def chosen(self, provider: FoundProvider, because: str) -> None:
         """Record the provider and the reason."""
@@ -89,24 +81,6 @@ class Configuration:
     problems: list[Problem] = field(default_factory=list[Problem])
     warnings: list[Problem] = field(default_factory=list[Problem])
 
-    def kernel_value(self, name: str) -> Value | None:
-        """A value of ``[infra]``."""
-        return lookup(self.layers, ("infra", name))
-
-    def text(self, name: str, default: str) -> str:
-        """A text of ``[infra]``."""
-        value = self.kernel_value(name)
-        return default if value is None else str(value.content)
-
-    def flag(self, name: str) -> bool:
-        """A truth value of ``[infra]``."""
-        return is_true(self.text(name, "false"))
-
-    def items(self, name: str) -> list[str] | None:
-        """A list of ``[infra]``, or text separated by commas; None when it is not set."""
-        value = self.kernel_value(name)
-        return None if value is None else as_list(value.content)
-
     def feature_flags(self) -> dict[str, Value]:
         """``[features]`` and ``FEATURE_FLAG_*``, the highest layer first."""
         merged: dict[str, Value] = {}
@@ -114,18 +88,6 @@ class Configuration:
             for key, value in layer.under(("features",)).items():
                 merged.setdefault(".".join(key), value)
         return merged
-
-
-def is_true(content: object) -> bool:
-    """The truth of a configured flag: true, 1, yes, on."""
-    return str(content).strip().lower() in ("1", "true", "yes", "on")
-
-
-def as_list(content: object) -> list[str]:
-    """A list, or the items of text separated by commas."""
-    if isinstance(content, list | tuple):
-        return [str(item) for item in cast("Iterable[object]", content)]
-    return [item.strip() for item in str(content).split(",") if item.strip()]
 
 
 def scheme_of(content: object) -> str | None:
@@ -140,11 +102,22 @@ def package_for_scheme(capability: str, scheme: str) -> str | None:
     return next((known[2] for known in KNOWN_PROVIDERS if known[0] == capability and base in known[3]), None)
 
 
-def configure(layers: list[Layer], catalog: Catalog, sections: Collection[str], production: bool) -> Configuration:
-    """Find all resources and choose their providers; what is wrong is recorded, not raised."""
-    configuration = Configuration(layers)
+def configure(
+    layers: list[Layer], catalog: Catalog, sections: Collection[str], environment: str, problems: Sequence[Problem] = ()
+) -> Configuration:
+    """Find all resources and choose their providers; what is wrong is recorded, not raised.
+
+    Args:
+        layers: The highest first.
+        catalog: What is installed.
+        sections: The names of the host's own tables.
+        environment: All but ``development`` and ``test`` forbid the silent embedded default.
+        problems: What was found wrong before.
+    """
+    configuration = Configuration(layers, problems=list(problems))
+    production = environment not in ("development", "test")
     for layer in layers:
-        _take_kernel_names(layer)
+        _report_unread(layer, catalog, configuration)
     for capability in catalog.capabilities.values():
         for layer in layers:
             _take_capability_names(layer, capability, catalog, configuration)
@@ -158,13 +131,26 @@ def configure(layers: list[Layer], catalog: Catalog, sections: Collection[str], 
                 continue
             config = ResourceConfig(capability.name, name, implicit=name not in names)
             if _collect_parts(config, layers, configuration):
-                _Resolution(config, capability, catalog, layers, production).run()
+                _Resolution(config, capability, catalog, layers, environment if production else None).run()
                 if not (config.implicit and config.provider is None):
                     configuration.resources[config.full_name] = config
     return configuration
 
 
-def _take_kernel_names(layer: Layer) -> None:
+def _report_unread(layer: Layer, catalog: Catalog, configuration: Configuration) -> None:
+    """What a layer holds and could not be read; of names that it has twice, those that mean something here."""
+    configuration.problems += [Problem("settings", message, None, remedy) for message, remedy in layer.unread]
+    known = {"LOG_LEVEL", "DEBUG"}
+    for capability in catalog.capabilities.values():
+        for one in (capability, *(found.descriptor for found in catalog.of(capability.name))):
+            known |= {name for names in (*one.selects.values(), *one.fills.values()) for name in names}
+    for name, message, remedy in layer.doubtful:
+        if name in known or name.startswith(("INFRA_", "FEATURE_FLAG_")) or name.endswith("_DB_URL"):
+            configuration.problems.append(Problem("settings", message, None, remedy))
+
+
+def take_kernel_names(layer: Layer) -> None:
+    """Put in the well-known names of the kernel, below the layer's own."""
     for variable, key in (("LOG_LEVEL", "log_level"), ("DEBUG", "debug")):
         if variable in layer.variables:
             layer.values.setdefault(("infra", key), layer.variables[variable])
@@ -213,16 +199,29 @@ def _check_tables(configuration: Configuration, catalog: Catalog, sections: Coll
     for layer in configuration.layers:
         for key, value in layer.values.items():
             if key[0] == "infra":
-                if key[1:2] and key[1] not in KERNEL_KEYS:
-                    near = nearest(key[1], KERNEL_KEYS)
-                    message = f"{key[1]} is not a setting of the kernel"
-                    configuration.problems.append(Problem("settings", message, value.origin, f"did you mean {near}?" if near else None))
+                continue
+            if len(key) == 1 and key[0] in known and value.content != {}:
+                message = f"{key[0]} is a table, not {_kind(value.content)}"
+                remedy = f"write [{key[0]}.main] and below it url = ..." if key[0] in catalog.capabilities else f"write [{key[0]}]"
+                configuration.problems.append(Problem("settings", message, value.origin, remedy))
+            elif key[0] == "features":
+                if truth(value.content) is None:
+                    message = f"the feature flag {'.'.join(key[1:])} is neither true nor false"
+                    configuration.problems.append(Problem("settings", message, value.origin, "write true or false"))
             elif key[0] not in known:
                 near = nearest(key[0], known)
                 remedy = f"did you mean {near}?" if near else "declare it: Infra(sections=[...]) or sections in [infra]"
-                if len(key) == 1 and key[0] in KERNEL_KEYS:
-                    remedy = f"did you mean {key[0]} in [infra]?"
+                table = "[tool.infra.infra]" if layer.name == "pyproject.toml" else "[infra]"
+                if key[0] in KERNEL_KEYS:
+                    remedy = f"did you mean {key[0]} in {table}?"
+                elif key[:2] == ("tool", "infra"):
+                    remedy = f"write [{'.'.join(key[2:-1]) or 'infra'}]: `tool.infra` is for pyproject.toml"
                 configuration.problems.append(Problem("settings", f"{key[0]} is no capability and no section", value.origin, remedy))
+
+
+def _kind(content: object) -> str:
+    kinds: list[tuple[type, str]] = [(str, "text"), (list, "a list"), (bool, "true or false")]
+    return next((name for kind, name in kinds if isinstance(content, kind)), "a number")
 
 
 def _collect_parts(config: ResourceConfig, layers: list[Layer], configuration: Configuration) -> bool:
@@ -238,7 +237,9 @@ def _collect_parts(config: ResourceConfig, layers: list[Layer], configuration: C
         config.defaults.append(Part(layer.name, layer.under((config.capability, DEFAULTS))))
     if not _NAME.fullmatch(config.name):
         configuration.problems.append(
-            Problem(config.full_name, "is not a valid resource name", remedy="use lower-case letters, digits and single underscores")
+            Problem(
+                config.full_name, "is not a valid resource name", config.place(), "use lower-case letters, digits and single underscores"
+            )
         )
         return False
     return True
@@ -257,12 +258,14 @@ def _selected(layer: Layer, found: FoundProvider) -> dict[str, Value]:
 class _Resolution:
     """Chooses the provider of one resource: the highest layer with a selector decides."""
 
-    def __init__(self, config: ResourceConfig, capability: Capability, catalog: Catalog, layers: list[Layer], production: bool) -> None:
+    def __init__(
+        self, config: ResourceConfig, capability: Capability, catalog: Catalog, layers: list[Layer], strict_in: str | None
+    ) -> None:
         self.config = config
         self.capability = capability
         self.catalog = catalog
         self.layers = layers
-        self.production = production
+        self.strict_in = strict_in
 
     def run(self) -> None:
         config = self.config
@@ -345,9 +348,9 @@ class _Resolution:
             config.problem(
                 "no provider is configured and no embedded one is installed", remedy=f"{self._how()}, or pip install infra-local"
             )
-        elif self.production:
+        elif self.strict_in is not None:
             config.problem(
-                "no provider is configured, and in production an embedded one must be asked for by name",
+                f"no provider is configured, and in {self.strict_in} an embedded one must be asked for by name",
                 remedy=f'{self._how()}, or say provider = "{embedded.name}" in [{config.full_name}]',
             )
         else:

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from infra.errors import ConfigurationError, nearest
 from infra.kernel.capabilities import KNOWN_PROVIDERS
-from infra.kernel.configuration import Configuration, ResourceConfig, as_list, configure, is_true
+from infra.kernel.configuration import Configuration, ResourceConfig, configure, take_kernel_names
 from infra.kernel.discovery import Catalog, ProviderState, discover, exists
-from infra.kernel.layers import arguments_layer, lookup, read_layers
+from infra.kernel.kernel_settings import read_kernel_settings, truth
+from infra.kernel.layers import Layer, arguments_layer, lookup, read_layers
 from infra.kernel.problems import Problem, failure
 from infra.kernel.secrets import Redactor
+from infra.kernel.shapes import describe
 from infra.plugin import Capability, SharedStores
 
 if TYPE_CHECKING:
@@ -62,23 +64,23 @@ class Kernel:
     ) -> None:
         self.root = Path.cwd() if root is None else root
         layers = read_layers(settings or {}, self.root, environ)
-        allow, deny = lookup(layers, ("infra", "plugins_allow")), lookup(layers, ("infra", "plugins_deny"))
-        names = plugins if plugins is not None else (None if allow is None else as_list(allow.content))
-        pins = {
-            cast("tuple[str, str]", tuple(key[2].split(".", 1))): str(value.content)
-            for layer in reversed(layers)
-            for key, value in layer.values.items()
-            if key[:2] == ("infra", "pin") and len(key) == 3 and "." in key[2]
-        }
-        self.catalog: Catalog = discover(allow=names, deny=() if deny is None else as_list(deny.content), modules=modules, pins=pins)
-        environment = lookup(layers, ("infra", "environment"))
-        self.environment = "development" if environment is None else str(environment.content).strip().lower()
+        for layer in layers:
+            take_kernel_names(layer)
+        own, _ = read_kernel_settings(layers)
+        pins = {cast("tuple[str, str]", tuple(name.split(".", 1))): distribution for name, distribution in own.pin.items()}
+        names = plugins if plugins is not None else own.plugins_allow
+        self.catalog: Catalog = discover(allow=names, deny=own.plugins_deny, modules=modules, pins=pins)
+        self.environment = own.environment
         layers = self._with_plugin_sources(layers)
+        self.own, problems = read_kernel_settings(layers, self.catalog.capabilities)
+        self.environment = self.own.environment
+        self._own_problems = list(problems)
+        problems += self._unknown_plugins(layers)
         self.sections: dict[str, type[Section]] = {section.section_name: section for section in sections}
-        declared = lookup(layers, ("infra", "sections"))
-        self._declared_sections = [] if declared is None else as_list(declared.content)
+        self._failed_sections: dict[str, Problem] = {}
+        self._declared_sections = self.own.sections
         section_names = {*self.sections, *(reference.rpartition("=")[0] or reference for reference in self._declared_sections)}
-        self.configuration: Configuration = configure(layers, self.catalog, section_names, self.is_production)
+        self.configuration: Configuration = configure(layers, self.catalog, section_names, self.environment, problems)
         self.states: dict[str, ResourceState] = dict.fromkeys(self.configuration.resources, ResourceState.CONFIGURED)
         self.redactor = Redactor()
         self.stores = SharedStores()
@@ -98,22 +100,22 @@ class Kernel:
     @property
     def strict(self) -> bool:
         """Whether start-up fails on any problem, of plugins and optional resources too."""
-        return self.configuration.flag("strict")
+        return self.own.strict
 
     @property
     def debug(self) -> bool:
         """Whether the host runs with DEBUG."""
-        return self.configuration.flag("debug")
+        return self.own.debug
 
     @property
     def data_dir(self) -> Path:
         """The folder of embedded providers."""
-        return self.root / self.configuration.text("data_dir", ".infra")
+        return self.root / self.own.data_dir
 
     def feature(self, name: str, default: bool = False) -> bool:
         """A feature flag: ``[features]`` or ``FEATURE_FLAG_<NAME>``."""
         value = self.configuration.feature_flags().get(name.lower())
-        return default if value is None else is_true(value.content)
+        return default if value is None else bool(truth(value.content))
 
     def capability(self, name: str) -> Capability:
         """A capability's descriptor.
@@ -135,6 +137,9 @@ class Kernel:
         config = self.configuration.resources.get(full_name)
         if config is not None:
             return config
+        refused = [problem for problem in self.configuration.problems if problem.subject == full_name]
+        if refused:
+            raise failure(refused)
         capability, _, name = full_name.partition(".")
         self.capability(capability)
         near = nearest(name, {one.name for one in self.configuration.resources.values() if one.capability == capability})
@@ -194,6 +199,8 @@ class Kernel:
         Raises:
             ConfigurationError: They are not valid; every problem a line.
         """
+        if self._own_problems:
+            raise failure(self._own_problems)
         validated = self.validated(full_name)
         if validated.settings is None:
             raise failure(validated.problems, resource=full_name)
@@ -239,6 +246,7 @@ class Kernel:
                 self.section(section)
             except ConfigurationError:
                 found += self._validated[f"[{section.section_name}]"].problems
+        found += self._failed_sections.values()
         found += self._useless_defaults()
         return list(dict.fromkeys(found))
 
@@ -248,9 +256,40 @@ class Kernel:
 
         for reference in self._declared_sections:
             name, _, target = reference.rpartition("=")
-            if target and ":" in target and name not in self.sections:
+            if name in self.sections or name in self._failed_sections:
+                continue
+            try:
                 self.sections[name] = load(target)
+            except (Exception, SystemExit) as error:
+                value = lookup(self.configuration.layers, ("infra", "sections"))
+                message = f"sections: importing {target} raised {describe(error)}"
+                remedy = "correct it; modules are looked for in the project folder too"
+                self._failed_sections[name] = Problem("settings", message, value.origin if value else None, remedy)
         return self.sections
+
+    def _unknown_plugins(self, layers: list[Layer]) -> list[Problem]:
+        """Names in the allow and deny lists and pins that no installed plugin has."""
+        problems: list[Problem] = []
+        known = {name for plugin in self.catalog.plugins for name in (plugin.name, plugin.distribution)}
+        ours = {known[2] for known in KNOWN_PROVIDERS}
+        plain = {name.lower().replace("-", "_") for name in known | ours}
+        for setting, listed in (("plugins_allow", self.own.plugins_allow or []), ("plugins_deny", self.own.plugins_deny)):
+            for name in listed:
+                if name.lower().replace("-", "_") not in plain:
+                    value, near = lookup(layers, ("infra", setting)), nearest(name, known)
+                    remedy = f"did you mean {near}?" if near else "`infra providers --all` lists what is installed"
+                    problems.append(Problem("settings", f"{setting} names {name}, which is not installed", value and value.origin, remedy))
+        for pinned, distribution in self.own.pin.items():
+            capability, _, name = pinned.partition(".")
+            offers = [found.plugin.distribution for found in self.catalog.of(capability) if found.name == name]
+            names = {*offers, *(found.plugin.name for found in self.catalog.of(capability) if found.name == name)}
+            if distribution not in names:
+                remedy = (
+                    f"it is offered by {' and '.join(dict.fromkeys(offers))}" if offers else "`infra providers` lists what is installed"
+                )
+                origin = next((layer.values[key].origin for layer in layers for key in layer.values if key[:2] == ("infra", "pin")), None)
+                problems.append(Problem("settings", f"pin: {distribution} offers no provider {pinned}", origin, remedy))
+        return problems
 
     def validate_environment(self) -> EnvironmentStatus:
         """Whether the whole configuration is valid; opens nothing."""
@@ -297,7 +336,7 @@ class Kernel:
         from infra.kernel.opening import load_settings
 
         capability, _, name = full_name.partition(".")
-        configuration = configure([arguments_layer({capability: {name: dict(settings)}})], self.catalog, (), self.is_production)
+        configuration = configure([arguments_layer({capability: {name: dict(settings)}})], self.catalog, (), self.environment)
         config = configuration.resources[full_name]
         if config.problems or config.provider is None:
             raise failure(config.problems)

@@ -168,13 +168,17 @@ def not_open(kernel: Kernel, full_name: str, error: BaseException) -> ServiceErr
     from infra.resource.causes import plain_cause
 
     plain = plain_cause(error)
+    found = kernel.resource(full_name).provider
+    if isinstance(error, OSError) and error.filename is not None and found is not None and found.descriptor.embedded:
+        remedy = f"see that this account may write there, or set another path in [{full_name}], or `data_dir` in [infra]"
+        return _not_open(kernel, full_name, ErrorCode.UNAVAILABLE, f"{error.filename}: {error.strerror}", remedy)
     if plain is not None or isinstance(error, OSError):
         return _not_open(kernel, full_name, ErrorCode.UNAVAILABLE, plain or str(error))
     text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return _not_open(kernel, full_name, ErrorCode.INTERNAL, text)
 
 
-def _not_open(kernel: Kernel, full_name: str, code: ErrorCode, text: str) -> ServiceError:
+def _not_open(kernel: Kernel, full_name: str, code: ErrorCode, text: str, remedy: str | None = None) -> ServiceError:
     from infra.kernel.origins import name_origins
     from infra.resource.causes import advice
 
@@ -188,5 +192,5 @@ def _not_open(kernel: Kernel, full_name: str, code: ErrorCode, text: str) -> Ser
         resource=full_name,
         provider=provider,
         operation="open",
-        remedy=advice(code, look) or f"`infra explain {full_name}` shows its settings and where they come from",
+        remedy=remedy or advice(code, look) or f"`infra explain {full_name}` shows its settings and where they come from",
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
 
+from infra.driver import Cause, Explains
 from infra.errors import ErrorCode
 from infra.llm.driver import CallContext, DriverInfo, EmbedRequest, LLMDriver, LLMRequest
 from infra.llm.errors import Failure
@@ -45,6 +46,10 @@ class ThreadedLLMDriver:
     def failure(self, error: BaseException) -> Failure | None:
         """What is known about an exception."""
         return self._driver.failure(error)
+
+    def explain(self, error: BaseException) -> Cause | None:
+        """The blocking driver's words for an exception, where it has any."""
+        return self._driver.explain(error) if isinstance(self._driver, Explains) else None
 
     def unwrap(self) -> Sequence[object]:
         """The raw objects of the blocking driver."""

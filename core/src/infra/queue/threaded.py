@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
+from infra.driver import Cause, Explains
 from infra.queue.driver import QueueDriver, TellsLeases
 from infra.queue.model import (
     RELEASE,
@@ -41,6 +42,10 @@ class ThreadedQueueDriver:
         self.unwrap = driver.unwrap
         if isinstance(driver, TellsLeases):
             self.lease_over = driver.lease_over
+
+    def explain(self, error: BaseException) -> Cause | None:
+        """The blocking driver's words for an exception, where it has any."""
+        return self._driver.explain(error) if isinstance(self._driver, Explains) else None
 
     async def ping(self, timeout: float) -> None:
         """See `QueueDriver`, as with all methods here."""

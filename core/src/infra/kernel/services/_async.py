@@ -16,6 +16,7 @@ from infra.errors import ClosedError, ConfigurationError, InfraError, StartupErr
 from infra.kernel.core import Kernel, ResourceState
 from infra.kernel.discovery import ProviderState
 from infra.kernel.health import HealthCheck, HealthReport, failed_check, summarize
+from infra.kernel.kernel_settings import truth
 from infra.kernel.problems import EnvironmentStatus, failure
 from infra.kernel.services._opening_async import Opener
 from infra.resource.model import Health, Status
@@ -42,7 +43,6 @@ SectionT = TypeVar("SectionT", bound="Section")
 
 _log = logging.getLogger("infra.kernel")
 _HEALTH_CACHED = 1.0  # seconds
-_CLOSE_TIMEOUT = 10.0  # seconds
 
 
 class AsyncInfra:
@@ -151,7 +151,7 @@ class AsyncInfra:
         if self._closed is not None:
             return
         self._closed = "it is closed"
-        limit = timeout if timeout is not None else float(self.kernel.configuration.text("close_timeout", str(_CLOSE_TIMEOUT)))
+        limit = timeout if timeout is not None else self.kernel.own.close_timeout
         self._lookup.clear()
         # async-only: begin
         if self._blocking is not None:
@@ -454,7 +454,7 @@ class AsyncInfra:
             return False
         for part in [*config.parts, *config.defaults]:
             if ("required",) in part.values:
-                return str(part.values["required",].content).lower() in ("false", "0", "no", "off")
+                return truth(part.values["required",].content) is False
         return False
 
     def _check(self) -> None:

@@ -17,6 +17,7 @@ from infra.errors import ClosedError, ConfigurationError, InfraError, StartupErr
 from infra.kernel.core import Kernel, ResourceState
 from infra.kernel.discovery import ProviderState
 from infra.kernel.health import HealthCheck, HealthReport, failed_check, summarize
+from infra.kernel.kernel_settings import truth
 from infra.kernel.problems import EnvironmentStatus, failure
 from infra.kernel.services._opening_sync import Opener
 from infra.resource.model import Health, Status
@@ -38,7 +39,6 @@ SectionT = TypeVar("SectionT", bound="Section")
 
 _log = logging.getLogger("infra.kernel")
 _HEALTH_CACHED = 1.0  # seconds
-_CLOSE_TIMEOUT = 10.0  # seconds
 
 
 class Infra:
@@ -144,7 +144,7 @@ class Infra:
         if self._closed is not None:
             return
         self._closed = "it is closed"
-        limit = timeout if timeout is not None else float(self.kernel.configuration.text("close_timeout", str(_CLOSE_TIMEOUT)))
+        limit = timeout if timeout is not None else self.kernel.own.close_timeout
         self._lookup.clear()
         for resource in [*self._retired, *reversed(self._opened.values())]:
             try:
@@ -399,7 +399,7 @@ class Infra:
             return False
         for part in [*config.parts, *config.defaults]:
             if ("required",) in part.values:
-                return str(part.values["required",].content).lower() in ("false", "0", "no", "off")
+                return truth(part.values["required",].content) is False
         return False
 
     def _check(self) -> None:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 from urllib.parse import unquote, urlsplit
 
 from pydantic import Field
 
+from infra.errors import ErrorCode
 from infra.plugin import Secret
 from infra.storage.settings import StorageSettings
 
 
 class SignedStorageSettings(StorageSettings):
     """Where the host serves the objects, and with which key it signs their URLs."""
+
+    suspects: ClassVar[Mapping[ErrorCode, tuple[str, ...]]] = {
+        ErrorCode.UNAVAILABLE: ("root",),
+        ErrorCode.PERMISSION_DENIED: ("root",),
+    }
 
     base_url: str | None = Field(None, description="Where the host serves signed URLs; `/storage/<resource name>` when not given.")
     signing_key: Secret | None = Field(None, description="Signs URLs; made and kept with the data when not given.")
