@@ -46,7 +46,7 @@ class OpenContext:
         capability: ``cache``.
         name: The resource's name within the capability: ``main``.
         provider: The provider's name.
-        environment: ``development``, ``test``, ``production`` or any other word of the host's.
+        environment: ``development``, ``test``, ``staging`` or ``production``.
         data_dir: The folder for files of embedded providers; it may not exist yet.
         stores: In-memory stores of the kernel.
         redact: Replaces the values of all live secrets in a text.
