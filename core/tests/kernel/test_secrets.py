@@ -145,3 +145,13 @@ def test_listings_mask_secrets_and_show_the_rest_with_origins(kernel: Any) -> No
     assert values["password"].origin == "INFRA_CLOCK__MAIN__PASSWORD"
     assert CANARY not in str(values)
     assert CANARY not in str(explain(made, "clock.main"))
+
+
+@pytest.mark.parametrize("word", ["postgres", "main", "localhost", "infra", "1", "Password"])
+def test_a_secret_that_is_a_common_word_leaves_messages_readable(word: str) -> None:
+    redact = Redactor()
+    redact.learn(word)
+    text = f'cache.main: postgres at localhost:1 refused password authentication of user "postgres" ({word})'
+    assert redact(text) == text
+    for leak in (f"postgresql://u:{word}@h/db", f"password={word} host=h", f"'api_key': '{word}'"):
+        assert redact(leak) == leak.replace(f":{word}@", ":********@").replace(f"={word}", "=********").replace(f"'{word}'", "'********'")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from infra.cli.complete import resources
-from infra.cli.output import mark, paint, paragraph
+from infra.cli.output import mark, paint, paragraph, table
 from infra.cli.session import CONFIGURATION, OK, Session, common
 from infra.kernel.explain import Explanation
 from infra.kernel.explain import explain as explain_resource
@@ -45,8 +45,7 @@ def _print(explanation: Explanation) -> None:
     for problem in explanation.problems:
         if problem.removeprefix(f"{explanation.resource}: ") not in said:
             paragraph(f"  {mark(False)} ", problem, 4)
-    names = max((len(value.name) for value in explanation.values), default=0)
-    widest = max((len(value.value) for value in explanation.values), default=0)
-    for value in explanation.values:
-        origin = click.style(f"({value.origin})", dim=True)
-        click.echo(f"    {value.name.ljust(names)}  {value.value.ljust(min(widest, 60))}  {origin}")
+    if explanation.values:
+        table(
+            ["SETTING", "VALUE", "ORIGIN"], [[value.name, value.value, f"({value.origin})"] for value in explanation.values], indent="    "
+        )

@@ -34,24 +34,50 @@ def width() -> int:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]], indent: str = "") -> None:
-    """Print rows under a header, columns aligned; the last one continues below itself on a narrow terminal."""
+    """Print rows under a header, columns aligned; where they are wider than the terminal, the widest cells continue below themselves."""
     texts = [[_text(cell) for cell in row] for row in rows]
-    last = len(header) - 1
-    widths = [max(len(header[index]), *(len(row[index]) for row in texts)) if texts else len(header[index]) for index in range(last)]
-    click.echo(click.style((indent + _line(header, widths)).rstrip(), bold=True))
-    offset = len(indent) + sum(widths) + 2 * len(widths)
+    widths = [max(len(name), *(len(row[index]) for row in texts)) if texts else len(name) for index, name in enumerate(header)]
+    room = width() - len(indent) - 2 * (len(header) - 1)
+    if sum(widths) > room and sum(widths[:-1]) + min(widths[-1], 24) > room:
+        _stacked(header, texts, indent)
+        return
+    while sum(widths) > room:
+        widest = max(
+            (index for index, size in enumerate(widths) if size > max(len(header[index]), 6)), key=widths.__getitem__, default=None
+        )
+        if widest is None:
+            break
+        widths[widest] -= 1
+    click.echo(click.style((indent + "  ".join(name.ljust(size) for name, size in zip(header, widths, strict=True))).rstrip(), bold=True))
     for row in texts:
-        padded = [paint(cell, cell.ljust(size)) for cell, size in zip(row, widths, strict=False)]
-        first, *more = _wrap(row[last], max(width() - offset, 24))
-        click.echo((indent + "  ".join([*padded, paint(row[last], first)])).rstrip())
-        for line in more:
-            click.echo(" " * offset + line)
+        cells = [_wrap(cell, size, True) for cell, size in zip(row, widths, strict=True)]
+        for number in range(max(map(len, cells))):
+            parts = [cell[number] if number < len(cell) else "" for cell in cells]
+            padded = [paint(whole, part.ljust(size)) for whole, part, size in zip(row, parts, widths, strict=True)]
+            click.echo((indent + "  ".join([*padded[:-1], paint(row[-1], parts[-1])])).rstrip())
+
+
+def _stacked(header: Sequence[str], texts: Sequence[Sequence[str]], indent: str) -> None:
+    """A table too wide for the terminal: each row is a line of its short cells, and what is longer below it, with its name."""
+    for row in texts:
+        line: list[str] = []
+        below: list[tuple[str, str]] = []
+        for name, cell in zip(header, row, strict=True):
+            used = len(indent) + sum(len(one) + 2 for one in line)
+            if used + len(cell) <= width() and len(cell) <= 32 and not below:
+                line.append(cell)
+            elif cell:
+                below.append((name, cell))
+        click.echo((indent + "  ".join(paint(cell) for cell in line)).rstrip())
+        for name, cell in below:
+            paragraph(f"{indent}    {name.lower()}: ", cell, len(indent) + 6)
 
 
 def paragraph(prefix: str, text: str, indent: int) -> None:
     """Print `text` after `prefix`, continued lines indented; line breaks within the text are kept."""
+    ahead = len(click.unstyle(prefix))
     for number, part in enumerate(text.splitlines() or [""]):
-        lines = _wrap(part, max(width() - indent, 24))
+        lines = _wrap(part, max(width() - max(indent, ahead if number == 0 else 0), 24), True)
         for place, line in enumerate(lines):
             click.echo(prefix + line if number == place == 0 else " " * indent + line)
 
@@ -84,11 +110,8 @@ def _text(cell: object) -> str:
     return "" if cell is None else str(cell)
 
 
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    return "  ".join([*(cell.ljust(size) for cell, size in zip(cells, widths, strict=False)), cells[-1]])
-
-
-def _wrap(text: str, limit: int) -> list[str]:
+def _wrap(text: str, limit: int, cut: bool = False) -> list[str]:
+    """Lines of at most `limit` characters, broken between words; longer words are broken too when `cut` says so."""
     if len(text) <= limit:
         return [text]
     lines = [""]
@@ -97,4 +120,6 @@ def _wrap(text: str, limit: int) -> list[str]:
             lines.append(word)
         else:
             lines[-1] = f"{lines[-1]} {word}" if lines[-1] else word
-    return lines
+    if not cut:
+        return lines
+    return [line[start : start + limit] for line in lines for start in range(0, max(len(line), 1), limit)]

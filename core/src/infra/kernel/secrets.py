@@ -16,6 +16,15 @@ if TYPE_CHECKING:
 
 MASK: Final = "********"
 _SHORTEST_MASKED = 4  # masking shorter values would make every text unreadable
+#: Words that messages are made of. As a secret they are masked only where one stands: in a URL, or after its field's name.
+_WORDS: Final = frozenset(
+    """
+    admin cache changeme database default development guest host infra letmein llm local localhost main mariadb memory minio minioadmin
+    mysql name offline openai owner pass password port postgres postgresql production public queue rabbitmq redis root secret server sqlite
+    staging storage test token user username
+    """.split()  # noqa: SIM905
+)
+_PLACES: Final = r"(?P<before>://[^/@\s:]*:|(?:pass(?:word|wd)?|pwd|secret|token|api_key)[\"']?\s*[=:]\s*[\"']?)(?:{})(?![\w-])"
 
 #: ``resolve(reference) -> value or None``, asked for references that are neither ``env:`` nor ``file:``.
 Resolver = Callable[[str], str | None]
@@ -31,19 +40,28 @@ class Redactor:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._values: set[str] = set()
+        self._words: set[str] = set()
         self._pattern: re.Pattern[str] | None = None
+        self._placed: re.Pattern[str] | None = None
 
     def learn(self, value: str) -> None:
         """Mask `value`, as it is and as it stands in URLs, from now on."""
-        if len(value) < _SHORTEST_MASKED or value in self._values:
+        if not value or value in self._values or value in self._words:
             return
         with self._lock:
+            if len(value) < _SHORTEST_MASKED or value.lower() in _WORDS:
+                self._words |= {value, quote(value, safe="")}
+                longest_first = sorted(self._words, key=len, reverse=True)
+                self._placed = re.compile(_PLACES.format("|".join(map(re.escape, longest_first))), re.IGNORECASE)
+                return
             self._values |= {value, quote(value, safe=""), repr(value)[1:-1]}
             longest_first = sorted(self._values, key=len, reverse=True)
             self._pattern = re.compile("|".join(map(re.escape, longest_first)))
 
     def __call__(self, text: str) -> str:
         """`text` without any known secret."""
+        if self._placed is not None:
+            text = self._placed.sub(lambda found: found["before"] + MASK, text)
         return text if self._pattern is None else self._pattern.sub(MASK, text)
 
 
