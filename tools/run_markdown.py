@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import builtins
 import inspect
 import os
 import re
@@ -29,6 +30,7 @@ BLOCK = re.compile(r"^(?P<indent> *)```(?P<info>[^\n`]*)\n(?P<body>.*?)^(?P=inde
 def main(page: Path) -> None:
     """Run one page."""
     namespace = types.ModuleType("page")
+    namespace.__dict__["__builtins__"] = builtins
     sys.modules["page"] = namespace
     sys.path.insert(0, str(Path.cwd()))
     text = page.read_text()

@@ -44,7 +44,7 @@ def test_a_run_ends_with_a_table_of_its_servers(pytester: pytest.Pytester) -> No
     pytester.makepyfile(USES_REDIS)
     result = run(pytester)
     result.assert_outcomes(passed=2)
-    result.stdout.fnmatch_lines(["*servers*", "server *version *starts *seconds", "redis *7.*2 *"])
+    result.stdout.fnmatch_lines(["*servers*", "server *version *starts *seconds", "redis *.* 2 *"])
 
 
 def test_workers_share_one_server(pytester: pytest.Pytester) -> None:

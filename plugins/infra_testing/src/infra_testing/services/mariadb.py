@@ -90,5 +90,5 @@ class MariaDBServer(Server):
         Raises:
             ServiceError: It failed.
         """
-        client = [find_program("mariadb", "mysql"), "--no-defaults", "-h", "127.0.0.1", "-P", str(self.port), "-u", "root"]
+        client = [find_program("mariadb", "mysql"), "--no-defaults", "--skip-ssl", "-h", "127.0.0.1", "-P", str(self.port), "-u", "root"]
         return self.execute([*client, "--batch", "--skip-column-names", "-e", statement, database]).strip()
