@@ -83,7 +83,7 @@ def test_a_plugin_knows_the_kernel_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "text"),
     [
-        ("long.py", "x = 1\n" * 501),
+        ("long.py", "x = 1\n" * 801),
         ("utils.py", "x = 1\n"),
         ("a.md", "pip install -i https://py" + "pi.org/simple\n"),
         ("package-lock.json", '"https://registry.np' + 'mjs.org/x"\n'),
@@ -95,6 +95,13 @@ def test_files_that_are_too_long_or_of_one_machine_are_found(tmp_path: Path, mon
     monkeypatch.setattr(tree, "ROOT", tmp_path)
     (tmp_path / name).write_text(text)
     assert len(list(tree.breaches(tmp_path / name))) == 1
+
+
+def test_a_long_file_is_named_and_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(tree, "ROOT", tmp_path)
+    (tmp_path / "long.py").write_text("x = 1\n" * 501)
+    assert list(tree.breaches(tmp_path / "long.py")) == []
+    assert "long.py: 501 lines" in capsys.readouterr().out
 
 
 def test_an_ordinary_file_passes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
