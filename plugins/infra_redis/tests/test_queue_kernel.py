@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from subprocess import run
 
@@ -12,6 +13,8 @@ import redis
 import redis.asyncio
 
 from infra import AsyncInfra, Infra
+from infra.errors import ConfigurationError
+from infra.queue import QueueError
 from infra_testing.harness import Harness, Place
 from infra_testing.pytest_plugin import StartServer
 from infra_testing.services import RedisServer
@@ -116,3 +119,50 @@ async def test_tls_serves_tasks_too(start_server: StartServer, tmp_path: Path) -
 def test_a_descriptor_needs_no_sdk(capability: str) -> None:
     program = f"import sys, infra_redis; infra_redis.infra_{capability}(); assert not {{'redis', 'pydantic'}} & set(sys.modules)"
     assert run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+class Sentinel(RedisServer):
+    """A Sentinel on a free port."""
+
+    def prepare(self) -> None:
+        (self.root / "sentinel.conf").write_text(f"port {self.port}\nsentinel monitor main 127.0.0.1 1 1\n")
+
+    def command(self) -> list[str]:
+        return [super().command()[0], "sentinel.conf", "--sentinel"]
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (lambda: RedisServer({"cluster-enabled": "yes", "appendonly": "no"}), "is a node of a cluster"),
+        (lambda: RedisServer({"replicaof": "127.0.0.1 1", "replica-serve-stale-data": "yes"}), "is a replica of 127.0.0.1:1"),
+        (Sentinel, "is a Sentinel"),
+    ],
+    ids=["cluster", "replica", "sentinel"],
+)
+@pytest.mark.parametrize("topology", ["ensure", "check", "none"])
+def test_a_server_that_cannot_keep_a_queue_is_refused_when_it_opens(
+    start_server: StartServer, tmp_path: Path, make: Callable[[], RedisServer], why: str, topology: str
+) -> None:
+    server = start_server(make)
+    harness = Harness("redis", {"port": server.port, "host": "127.0.0.1", "topology": topology}, "infra_redis")
+    with pytest.raises(ConfigurationError, match=why) as caught:
+        harness.open("queue", Place(tmp_path)).close()
+    assert caught.value.remedy
+    assert str(server.port) in caught.value.message
+
+
+def test_health_and_opening_tell_that_the_server_takes_no_writes(start_server: StartServer, tmp_path: Path) -> None:
+    server = start_server(RedisServer)
+    harness = Harness("redis", {"port": server.port, "host": "127.0.0.1"}, "infra_redis")
+    queue = harness.open("queue", Place(tmp_path))
+    try:
+        assert queue.health().status == "up"
+        with redis.Redis(port=server.port) as client:
+            client.config_set("min-replicas-to-write", 1)  # of which there is none
+        health = queue.health()
+        assert (health.status, "NOREPLICAS" in (health.message or "")) == ("down", True)
+        with pytest.raises(QueueError, match="NOREPLICAS"):
+            harness.open("queue", Place(tmp_path)).close()
+    finally:
+        queue.close()

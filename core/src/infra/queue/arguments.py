@@ -161,7 +161,7 @@ def flaw(message: Message) -> str | None:
         if not _is_text(text) or not text:
             return f"its `{name}` is {_shown(text)}, and must be text"
     for name, text in (("key", message.key), ("dedup_key", message.dedup_key), ("traceparent", message.traceparent)):
-        if text is not None and (not _is_text(text) or not text):
+        if text is not None and not _is_text(text):
             return f"its `{name}` is {_shown(text)}, and must be text"
     for name, time in (("created_at", message.created_at), ("deliver_at", message.deliver_at)):
         if not isinstance(time, datetime) and (time is not None or name == "created_at"):

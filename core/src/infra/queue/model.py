@@ -245,6 +245,7 @@ class QueueLimits:
         batch_bytes: The most bytes of one `send`; None for no limit.
         delay: The longest delay in seconds that the provider keeps by itself; the core goes beyond it in hops. None for no limit.
         lease: The longest lease in seconds; None for no limit.
+        purges_delayed: Whether `purge` reaches messages whose delay is not over.
     """
 
     batch: int
@@ -253,6 +254,7 @@ class QueueLimits:
     batch_bytes: int | None = None
     delay: float | None = None
     lease: float | None = None
+    purges_delayed: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,7 @@ class SQSQueueDriver:
         fifo = settings.fifo
         self.features = frozenset(map(str, _FIFO if fifo else _STANDARD))
         self.limits = QueueLimits(
+            purges_delayed=False,
             batch=MOST * settings.parallel,
             in_flight=1 if fifo else settings.parallel,  # two batches of one group could overtake each other
             message_bytes=settings.batch_bytes - RESERVED,

@@ -333,7 +333,7 @@ class Queue(Resource[QueueDriver, QueueSettings]):
             raise self.error(error, "peek") from error
 
     def purge(self) -> int:
-        """Delete all messages that nobody holds (feature ``purge``); how many it was."""
+        """Delete all messages that nobody holds (feature ``purge``), delayed ones too but on SQS; how many it was. Dead letters stay."""
         self.check()
         self.need(QueueFeature.PURGE, "receive and ack them")
         try:

@@ -15,6 +15,9 @@ ASKED: Final = ("maxmemory-policy", "appendonly", "appendfsync", "no-appendfsync
 SECTIONS: Final = ("server", "replication", "cluster")
 
 
+_ALL_SLOTS: Final = "16384"
+
+
 def info_of(replies: Sequence[bytes]) -> dict[str, str]:
     """What INFO tells."""
     lines = b"\r\n".join(replies).decode(errors="replace").splitlines()
@@ -25,7 +28,7 @@ def unfit(info: Mapping[str, str]) -> tuple[str, str] | None:
     """Why a server cannot keep a queue, and what to do about it; None when it can."""
     if info.get("redis_mode") == "sentinel":
         return "is a Sentinel, which keeps no data", "give host and port of the primary that it watches"
-    if info.get("cluster_enabled") == "1" and info.get("cluster_size") != "1":
+    if info.get("cluster_enabled") == "1" and (info.get("cluster_size"), info.get("cluster_slots_assigned")) != ("1", _ALL_SLOTS):
         why = "is a node of a cluster, of which each queue is on one node that may change"
         return why, "give the queue a server that is no cluster's, or a cluster of one node"
     if info.get("role") == "slave" and info.get("slave_read_only") != "0":

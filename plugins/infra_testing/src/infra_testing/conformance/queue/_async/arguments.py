@@ -125,7 +125,6 @@ class AsyncArgumentCases(AsyncQueueCases):
         "wrong",
         [
             {"key": 1},
-            {"key": ""},
             {"key": "\ud800"},
             {"dedup_key": b"x"},
             {"dedup_key": "\udfff"},

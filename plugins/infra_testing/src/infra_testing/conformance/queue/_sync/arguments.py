@@ -126,7 +126,6 @@ class ArgumentCases(QueueCases):
         "wrong",
         [
             {"key": 1},
-            {"key": ""},
             {"key": "\ud800"},
             {"dedup_key": b"x"},
             {"dedup_key": "\udfff"},
