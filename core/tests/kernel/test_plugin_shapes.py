@@ -336,3 +336,24 @@ def test_a_driver_or_settings_class_that_is_none_is_told(
             asyncio.run(start())
     assert said in str(caught.value)
     assert "clock.main" in str(caught.value)
+
+
+def test_looking_at_a_driver_runs_none_of_its_properties(project: dict[str, Any], monkeypatch: pytest.MonkeyPatch, sample: Any) -> None:
+    asked: list[str] = []
+
+    class Asks(_Driver):
+        @property
+        def features(self) -> frozenset[str]:  # type: ignore[override]
+            asked.append("features")
+            return frozenset()
+
+        def ping(self, timeout: float) -> None:
+            asked.append("ping")
+
+    odd = types.ModuleType("opens_oddly")
+    odd.__dict__["opens"] = opener(Asks())
+    monkeypatch.setitem(sys.modules, "opens_oddly", odd)
+    declared = provider(settings="sample_plugin.settings:ClockSettings", open="opens_oddly:opens")
+    broken = module(infra_clock=lambda: [declared])
+    with Infra(**arguments(project, settings={"clock": {"main": {"provider": "odd"}}}, modules=[sample, broken])):
+        assert asked[0] == "ping"

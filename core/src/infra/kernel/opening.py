@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 from inspect import isawaitable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from infra.errors import ConfigurationError, ErrorCode, ServiceError
 from infra.kernel.capabilities import CAPABILITIES
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from infra.kernel.discovery import FoundProvider
     from infra.kernel.settings import ProviderSettings
 
+
+_ABSENT: Final = object()
 
 #: Members of a Protocol that only drivers with a feature have.
 _OPTIONAL: Final = {"database": frozenset({"notify", "wait_for_notice"})}
@@ -67,11 +69,11 @@ def _checked(capability: Capability, provider: Provider, driver: Any, context: O
         ConfigurationError: It lacks members that every driver of the capability has; the message names them.
     """
     try:
-        missing = [name for name in _members(capability, blocking) if not hasattr(driver, name)]
+        missing = [name for name in _members(capability, blocking) if _static(driver, name) is _ABSENT and not _is_dynamic(driver, name)]
         said = "" if not missing else f"lacks {', '.join(missing)}"
-        features: object = frozenset[str]() if missing else driver.features
-        if not isinstance(features, frozenset | set):
-            said = f"has features that are {type(features).__name__}, not a frozenset"
+        features = _static(driver, "features")
+        if not missing and isinstance(features, str | bytes | int | list | tuple | dict):
+            said = f"has features that are {type(cast(object, features)).__name__}, not a frozenset"
     except Exception as error:
         said = f"raised {describe(error)} when it was looked at"
     if not said:
@@ -83,6 +85,18 @@ def _checked(capability: Capability, provider: Provider, driver: Any, context: O
         operation="open",
         remedy="report it to the plugin's author",
     )
+
+
+def _static(driver: object, name: str) -> object:
+    """A member as it is defined: a property is not run, which may ask a server."""
+    from inspect import getattr_static
+
+    return getattr_static(driver, name, _ABSENT)
+
+
+def _is_dynamic(driver: object, name: str) -> bool:
+    """Whether a driver that answers for any name, such as a proxy, has this one."""
+    return hasattr(type(driver), "__getattr__") and hasattr(driver, name)
 
 
 def _members(capability: Capability, blocking: bool) -> list[str]:
