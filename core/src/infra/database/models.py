@@ -22,13 +22,13 @@ from sqlalchemy import Connection, DateTime, Dialect, Index, Integer, MetaData, 
 from sqlalchemy.dialects import mysql
 from sqlalchemy.orm import (
     DeclarativeBase,
+    LoaderCriteriaOption,
     Mapped,
     MappedColumn,
     ORMExecuteState,
     Session,
     declared_attr,
     mapped_column,
-    with_loader_criteria,
 )
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
@@ -124,8 +124,9 @@ class Version:
 class SoftDelete:
     """Rows that are marked instead of removed.
 
-    ORM queries of any session, relationship loads and bulk UPDATE and DELETE do not see marked rows, unless they carry the execution option
-    ``include_deleted=True``. ``Session.delete`` still removes for good; ``Repository.delete`` marks.
+    ORM queries of any session, joins, relationship loads of every kind and bulk UPDATE and DELETE do not see marked rows, unless they carry
+    the execution option ``include_deleted=True``. ``Session.delete`` still removes for good; ``Repository.delete`` marks, and
+    ``Repository.restore`` takes the mark away.
     """
 
     deleted_at: Mapped[datetime | None] = mapped_column(UTCDateTime(), default=None, sort_order=903)
@@ -138,17 +139,31 @@ class SoftDelete:
 
 
 def _hide_deleted(state: ORMExecuteState) -> None:
-    if state.is_column_load or state.execution_options.get(INCLUDE_DELETED, False):
+    if state.execution_options.get(INCLUDE_DELETED, False):
         return
     if state.is_select or ((state.is_update or state.is_delete) and not state.is_executemany):
-        # Not propagated: lazy loads come through here themselves, also those of objects that no query loaded.
-        state.statement = state.statement.options(
-            with_loader_criteria(SoftDelete, _is_live, include_aliases=True, propagate_to_loaders=False)
-        )
+        state.statement = state.statement.options(_ONLY_LIVE)
 
 
 def _is_live(model: type[SoftDelete]) -> Any:
     return model.deleted_at.is_(None)
+
+
+class _OnlyLive(LoaderCriteriaOption):
+    """The criteria for the statement at hand and its joined eager loads.
+
+    Objects do not keep it for the loads that come later: lazy ones pass the event themselves, also those of objects that no query loaded.
+    """
+
+    _traverse_internals = LoaderCriteriaOption._traverse_internals  # pyright: ignore[reportPrivateUsage]
+
+    def get_global_criteria(self, attributes: dict[Any, Any]) -> None:
+        """Joined eager loads heed only criteria that say that they go on to loaders."""
+        _JOINED_TOO.get_global_criteria(attributes)
+
+
+_JOINED_TOO: Final = LoaderCriteriaOption(SoftDelete, _is_live, include_aliases=True, propagate_to_loaders=True)
+_ONLY_LIVE: Final = _OnlyLive(SoftDelete, _is_live, include_aliases=True, propagate_to_loaders=False)
 
 
 def unique_among_live(*columns: str | MappedColumn[Any], name: str | None = None) -> Index:

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session, SessionTransaction
 
 from infra.database.errors import DatabaseOperationError
 from infra.database.model import Role
+from infra.database.models import SoftDelete
 from infra.errors import ConfigurationError, ErrorCode
 
 
@@ -88,6 +89,11 @@ class OneUser(Session):
             super().rollback()
         finally:
             self.turns.give()
+
+    def _identity_lookup(self, *args: Any, **kwargs: Any) -> Any:
+        # A row that was marked as deleted in this session: `get` and lazy loads ask the server, which does not show it.
+        found: Any = super()._identity_lookup(*args, **kwargs)  # pyright: ignore[reportPrivateUsage]
+        return None if isinstance(found, SoftDelete) and found.deleted_at is not None else found
 
     def _take(self, operation: str) -> None:
         if self.over:
