@@ -45,10 +45,10 @@ class Control(ProxiedServer[MariaDBServer]):
             tables = {name for (name,) in cursor.fetchall()}
             if tables == set(SuiteBase.metadata.tables):
                 for name in tables:
-                    cursor.execute(f"DELETE FROM {name}")
+                    cursor.execute(f"DELETE FROM `{name}`")
                 return True
             for name in tables:
-                cursor.execute(f"DROP TABLE {name}")
+                cursor.execute(f"DROP TABLE `{name}`")
             return False
 
 

@@ -25,9 +25,9 @@ class Control(ProxiedServer[PostgresServer]):
         with psycopg.connect(self.server.url, autocommit=True) as connection:
             tables = {name for (name,) in connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")}
             if tables == set(SuiteBase.metadata.tables):
-                filled = [name for name in tables if connection.execute(f"SELECT 1 FROM {name} LIMIT 1").fetchone()]
+                filled = [name for name in tables if connection.execute(f'SELECT 1 FROM "{name}" LIMIT 1').fetchone()]
                 if filled:
-                    connection.execute(f"TRUNCATE {', '.join(filled)} CASCADE")
+                    connection.execute(f"TRUNCATE {', '.join(chr(34) + name + chr(34) for name in filled)} CASCADE")
                 return
             connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
         engine = create_engine(self.server.url, poolclass=NullPool)

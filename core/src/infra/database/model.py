@@ -18,6 +18,7 @@ class DatabaseFeature(StrEnum):
     SERVER = "server"  #: a server over a network, which can go away while this process lives
     CONCURRENT_WRITERS = "concurrent_writers"  #: transactions write different rows at once; without it they take turns
     READ_ONLY_SESSIONS = "read_only_sessions"  #: ``role="reader"`` is enforced, not only promised
+    CASE_SENSITIVE = "case_sensitive"  #: every operator compares text with case and accents; without it as the column's collation says
     RETURNING = "returning"  #: INSERT, UPDATE and DELETE give rows back
     UPSERT = "upsert"  #: one statement inserts or updates
     SKIP_LOCKED = "skip_locked"  #: SELECT ... FOR UPDATE SKIP LOCKED

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar, Final
 from uuid import UUID
 
-from sqlalchemy import Connection, DateTime, Dialect, Index, Integer, MetaData, Uuid, event, text
+from sqlalchemy import JSON, Connection, DateTime, Dialect, Index, Integer, MetaData, Uuid, event, text
 from sqlalchemy.dialects import mysql
 from sqlalchemy.orm import (
     DeclarativeBase,
@@ -92,10 +92,22 @@ class UTCDateTime(TypeDecorator[datetime]):
 
 
 class Base(DeclarativeBase):
-    """The declarative base of the database ``main``: the naming convention, and aware UTC for ``Mapped[datetime]``."""
+    """The declarative base of the database ``main``: the naming convention, and aware UTC for ``Mapped[datetime]``.
+
+    In a JSON column that may be NULL, None is NULL; ``sqlalchemy.JSON.NULL`` writes JSON's own null.
+    """
 
     metadata = new_metadata()
     type_annotation_map: ClassVar[dict[Any, Any]] = {datetime: UTCDateTime(), UUID: Uuid()}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for column in getattr(cls.__dict__.get("__table__"), "columns", ()):
+            if column.nullable and isinstance(column.type, JSON):
+                # In place: what tracks changes within a value knows its column by the type.
+                for kind in (column.type, *column.type._variant_mapping.values()):
+                    if isinstance(kind, JSON):
+                        kind.none_as_null = True
 
 
 class UUIDPrimaryKey:

@@ -6,6 +6,7 @@ COMMIT and ROLLBACK are left out there.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -14,11 +15,11 @@ from types import NoneType
 from typing import Any, Final, cast
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint
+from sqlalchemy import CheckConstraint, DateTime, Index, UniqueConstraint
 from sqlalchemy.dialects import registry
 from sqlalchemy.dialects.mysql.aiomysql import MySQLDialect_aiomysql
 from sqlalchemy.dialects.mysql.asyncmy import MySQLDialect_asyncmy
-from sqlalchemy.dialects.mysql.base import MySQLDDLCompiler
+from sqlalchemy.dialects.mysql.base import MySQLCompiler, MySQLDDLCompiler, MySQLTypeCompiler
 from sqlalchemy.dialects.mysql.mysqldb import MySQLDialect_mysqldb
 from sqlalchemy.dialects.mysql.pymysql import MySQLDialect_pymysql
 
@@ -65,8 +66,82 @@ def check_values(row: Any) -> None:
             raise TypeError(f"a {kind.__name__} cannot be a value of a statement")
 
 
+#: Characters of a `str` without a length that is part of a key: an index takes 3,072 bytes for all its columns, at 4 a character.
+KEY_LENGTH: Final = 255
+_NOW: Final = re.compile(r"\b(?:now|current_timestamp)\b(?:\(\d*\))?", re.IGNORECASE)
+
+
+class Types(MySQLTypeCompiler):
+    """SQLAlchemy's portable types, as wide and as exact as their Python values. MySQL's own types stay as they are declared."""
+
+    def visit_string(self, type_: Any, **kw: Any) -> str:
+        """LONGTEXT without a length, but in keys."""
+        if type_.length is not None:
+            return super().visit_string(type_, **kw)
+        return self._extend_string(type_, {}, f"VARCHAR({KEY_LENGTH})" if _in_key(kw.get("type_expression")) else "LONGTEXT")
+
+    visit_unicode = visit_string
+
+    def visit_text(self, type_: Any, **kw: Any) -> str:
+        """LONGTEXT without a length; TEXT has 64 KiB."""
+        return super().visit_text(type_, **kw) if type_.length is not None else self._extend_string(type_, {}, "LONGTEXT")
+
+    visit_unicode_text = visit_text
+
+    def visit_large_binary(self, type_: Any, **kw: Any) -> str:
+        """LONGBLOB without a length; BLOB has 64 KiB."""
+        return super().visit_large_binary(type_, **kw) if type_.length is not None else "LONGBLOB"
+
+    def visit_datetime(self, type_: Any, **kw: Any) -> str:  # noqa: ARG002 - SQLAlchemy's signature
+        """With microseconds."""
+        return "DATETIME(6)"
+
+    def visit_time(self, type_: Any, **kw: Any) -> str:  # noqa: ARG002 - SQLAlchemy's signature
+        """With microseconds."""
+        return "TIME(6)"
+
+    def visit_numeric(self, type_: Any, **kw: Any) -> str:
+        """Without a precision, the widest there is: 35 digits, and 30 behind the point."""
+        return super().visit_numeric(type_, **kw) if type_.precision is not None else "NUMERIC(65, 30)"
+
+    def visit_float(self, type_: Any, **kw: Any) -> str:
+        """Without a precision, 8 bytes as Python has; FLOAT has 4."""
+        return super().visit_float(type_, **kw) if type_.precision is not None else "DOUBLE"
+
+
+class Statements(MySQLCompiler):
+    """Times with microseconds, and case beyond ASCII also where a collation has case."""
+
+    def visit_now_func(self, fn: Any, **kw: Any) -> str:  # noqa: ARG002 - SQLAlchemy's signature
+        """The present time with microseconds."""
+        return "now(6)"
+
+    def visit_ilike_case_insensitive_operand(self, element: Any, **kw: Any) -> str:
+        """One side of a comparison without case; letters that have two small forms have one large."""
+        return f"upper(lower({element.element._compiler_dispatch(self, **kw)}))"
+
+
+def _in_key(column: Any) -> bool:
+    table = getattr(column, "table", None)
+    if table is None:
+        return bool(column is not None and (column.primary_key or column.unique or column.index or column.foreign_keys))
+    if column.primary_key or column.unique or column.index or column.foreign_keys:
+        return True
+    keys: list[Any] = [one for one in table.constraints if isinstance(one, UniqueConstraint)]
+    keys += [one for one in table.indexes if isinstance(one, Index)]
+    return any(column in set(key.columns) for key in keys)
+
+
 class TableChecks(MySQLDDLCompiler):
     """CREATE TABLE with the checks of columns at its end: MariaDB takes no name for them beside the column."""
+
+    def get_column_default_string(self, column: Any) -> str | None:
+        """The default; a time of the server's must have as many digits as its column."""
+        default = super().get_column_default_string(column)
+        if default is None or not issubclass(column.type._type_affinity, DateTime):
+            return default
+        exact = "(6)" in self.dialect.type_compiler_instance.process(column.type)
+        return _NOW.sub("CURRENT_TIMESTAMP(6)" if exact else "CURRENT_TIMESTAMP", default)
 
     def visit_create_column(self, create: Any, first_pk: bool = False, **kw: Any) -> str | None:  # noqa: ARG002 - SQLAlchemy's signature
         """The column with its other constraints."""
@@ -85,6 +160,8 @@ class TableChecks(MySQLDDLCompiler):
 
 class _Lean:
     ddl_compiler = TableChecks
+    type_compiler_cls = Types
+    statement_compiler = Statements
 
     def on_connect(self) -> Any:
         """Nothing: the policy's own first statement names the character set."""

@@ -31,6 +31,8 @@ def copy_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str, 
     quote = connection.dialect.identifier_preparer
     fields = ", ".join(quote.format_column(table.c[name]) for name in names)
     statement = f"COPY {quote.format_table(table)} ({fields}) FROM STDIN"
+    if quote._double_percents:  # pyright: ignore[reportPrivateUsage]
+        statement = statement.replace("%%", "%")  # nothing fills in parameters here
     adapter: Any = connection.connection.dbapi_connection
     raw: Any = connection.connection.driver_connection
     try:

@@ -29,6 +29,7 @@ _FEATURES: Final = frozenset(
         DatabaseFeature.SERVER,
         DatabaseFeature.CONCURRENT_WRITERS,
         DatabaseFeature.READ_ONLY_SESSIONS,
+        DatabaseFeature.CASE_SENSITIVE,
         DatabaseFeature.RETURNING,
         DatabaseFeature.UPSERT,
         DatabaseFeature.SKIP_LOCKED,

@@ -26,6 +26,7 @@ from infra.database.migrations.enums import created_enums
 from infra.database.migrations.errors import MigrationError
 from infra.database.migrations.model import Current, Source
 from infra.database.migrations.rendering import render
+from infra.database.migrations.types import differs
 
 _ENVIRONMENT: Final = Path(__file__).parent / "environment"
 _VERSION_TABLE: Final = re.compile(r"alembic_version(_\w+)?")
@@ -137,7 +138,7 @@ class Lineage:
 
         return {
             "version_table": self.version_table,
-            "compare_type": True,
+            "compare_type": differs,
             "compare_server_default": default_differs,
             "include_schemas": bool(schemas - {None}),
             "include_name": named,

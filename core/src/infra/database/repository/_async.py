@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from types import new_class
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
-from sqlalchemy import ColumnElement, CursorResult, delete, inspect, update
+from sqlalchemy import ColumnElement, CursorResult, delete, insert, inspect, update
 from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm.exc import FlushError, StaleDataError
@@ -15,9 +15,9 @@ from sqlalchemy.orm.interfaces import ORMOption
 
 from infra.database.errors import NotNullError
 from infra.database.model import DatabaseFeature
-from infra.database.models import utcnow
+from infra.database.models import INCLUDE_DELETED, utcnow
 from infra.database.repository import keyset, upserts
-from infra.database.repository.bulk import insert_rows
+from infra.database.repository.bulk import insert_rows, joined_rows
 from infra.database.repository.errors import InvalidFilterError, RowNotFoundError, StaleVersionError
 from infra.database.repository.filters import comparable, conditions, filtered
 from infra.database.repository.loading import ONE_STATEMENT_AT_A_TIME, unique, whole
@@ -67,31 +67,36 @@ class AsyncRepository(Generic[Model]):
 
     # Reading
 
-    async def get(self, key: object, *, options: Sequence[ORMOption] | None = None, for_update: bool = False) -> Model:
+    async def get(
+        self, key: object, *, options: Sequence[ORMOption] | None = None, for_update: bool = False, include_deleted: bool = False
+    ) -> Model:
         """The row with that primary key (a tuple, when it has several columns).
 
         Raises:
-            RowNotFoundError: There is none, or it is soft-deleted.
+            RowNotFoundError: There is none, or it is soft-deleted and `include_deleted` does not ask for it.
         """
-        row = await self.get_or_none(key, options=options, for_update=for_update)
+        row = await self.get_or_none(key, options=options, for_update=for_update, include_deleted=include_deleted)
         if row is None:
             raise self._missing(key, "get")
         return row
 
-    async def get_or_none(self, key: object, *, options: Sequence[ORMOption] | None = None, for_update: bool = False) -> Model | None:
-        """The row with that primary key; None when there is none, or it is soft-deleted."""
+    async def get_or_none(
+        self, key: object, *, options: Sequence[ORMOption] | None = None, for_update: bool = False, include_deleted: bool = False
+    ) -> Model | None:
+        """The row with that primary key; None when there is none, or it is soft-deleted and `include_deleted` does not ask for it."""
         models = self._map
+        shown = {INCLUDE_DELETED: True} if include_deleted else {}
         if len(models.primary_key) == 1:
             key = comparable(models.columns[models.primary_key[0]], key)
         try:
-            row = await self.session.get(models.model, key, options=options, with_for_update=for_update or None)
+            row = await self.session.get(models.model, key, options=options, with_for_update=for_update or None, execution_options=shown)
         except InvalidRequestError as error:
             raise InvalidFilterError(
                 f"the key of {models.name} is ({', '.join(models.primary_key)})",
                 operation="get",
                 remedy="give one value for each of its columns",
             ) from error
-        if models.soft_delete and row is not None and cast("Any", row).deleted_at is not None:
+        if models.soft_delete and not include_deleted and row is not None and cast("Any", row).deleted_at is not None:
             return None
         return row
 
@@ -102,6 +107,7 @@ class AsyncRepository(Generic[Model]):
         limit: int | None = None,
         offset: int | None = None,
         options: Sequence[ORMOption] = (),
+        include_deleted: bool = False,
         **filters: Any,
     ) -> builtins.list[Model]:
         """All rows that match, or `limit` of them from `offset` on.
@@ -112,6 +118,7 @@ class AsyncRepository(Generic[Model]):
             limit: The largest number of rows.
             offset: Rows to leave out at the beginning; `page` does not slow down with depth.
             options: Loader options, such as ``selectinload(Agent.owner)``.
+            include_deleted: Soft-deleted rows too, also those that are loaded with them.
             filters: Keyword filters.
 
         Raises:
@@ -126,6 +133,8 @@ class AsyncRepository(Generic[Model]):
             statement = statement.offset(whole(offset, 0, "list", "offset"))
         if options:
             statement = statement.options(*options)
+        if include_deleted:
+            statement = statement.execution_options(**{INCLUDE_DELETED: True})
         return cast("builtins.list[Model]", unique(await self.session.scalars(statement)).all())
 
     async def page(
@@ -135,11 +144,13 @@ class AsyncRepository(Generic[Model]):
         after: str | None = None,
         sort: keyset.SortKeys = None,
         options: Sequence[ORMOption] = (),
+        include_deleted: bool = False,
         **filters: Any,
     ) -> Page[Model]:
         """The first `limit` rows, or those after the page whose ``next`` is `after`; see `count` for a total.
 
-        It costs the same at any depth, and rows written meanwhile make no other row appear twice or not at all.
+        It costs the same at any depth, and rows written meanwhile make no other row appear twice or not at all. Every column that its
+        server sorts can be a sort key; JSON is none.
 
         Raises:
             UnknownFieldError: A filter or sort key names no field.
@@ -148,25 +159,30 @@ class AsyncRepository(Generic[Model]):
         whole(limit, 1, "page", "limit")
         models, dialect = self._map, self._dialect()
         keys = keyset.order(models, sort, "page")
-        cursors = keyset.Cursors(self._cursor_key(), keyset.fingerprint(models, keys, where, filters))
-        statement = filtered(models.select, models, where, filters, "page").order_by(*keyset.order_by(models, keys, dialect))
+        cursors = keyset.Cursors(self._cursor_key(), keyset.fingerprint(models, keys, where, filters, include_deleted))
+        select = models.select.add_columns(*keyset.exact(models, keys, dialect))
+        statement = filtered(select, models, where, filters, "page").order_by(*keyset.order_by(models, keys, dialect))
         if after is not None:
             statement = statement.where(keyset.after(models, keys, cursors.read(after), dialect))
         if options:
             statement = statement.options(*options)
-        rows = unique(await self.session.scalars(statement.limit(limit + 1))).all()
-        if len(rows) <= limit:
-            return Page(rows)
-        rows = rows[:limit]
-        return Page(rows, cursors.write([getattr(rows[-1], key.field) for key in keys]))
+        if include_deleted:
+            statement = statement.execution_options(**{INCLUDE_DELETED: True})
+        rows = unique(await self.session.execute(statement.limit(limit + 1))).all()
+        items = [row[0] for row in rows[:limit]]
+        return Page(items, cursors.write(rows[limit - 1][1:]) if len(rows) > limit else None)
 
-    async def count(self, *where: ColumnElement[bool], **filters: Any) -> int:
+    async def count(self, *where: ColumnElement[bool], include_deleted: bool = False, **filters: Any) -> int:
         """How many rows match."""
-        return (await self.session.execute(filtered(self._map.count, self._map, where, filters, "count"))).scalar_one()
+        shown = {INCLUDE_DELETED: True} if include_deleted else {}
+        statement = filtered(self._map.count, self._map, where, filters, "count")
+        return (await self.session.execute(statement, execution_options=shown)).scalar_one()
 
-    async def exists(self, *where: ColumnElement[bool], **filters: Any) -> bool:
+    async def exists(self, *where: ColumnElement[bool], include_deleted: bool = False, **filters: Any) -> bool:
         """Whether any row matches."""
-        return (await self.session.execute(filtered(self._map.one, self._map, where, filters, "exists").limit(1))).first() is not None
+        shown = {INCLUDE_DELETED: True} if include_deleted else {}
+        statement = filtered(self._map.one, self._map, where, filters, "exists").limit(1)
+        return (await self.session.execute(statement, execution_options=shown)).first() is not None
 
     async def stream(
         self,
@@ -174,6 +190,7 @@ class AsyncRepository(Generic[Model]):
         sort: keyset.SortKeys = None,
         batch_size: int = 1_000,
         options: Sequence[ORMOption] = (),
+        include_deleted: bool = False,
         **filters: Any,
     ) -> AsyncIterator[Model]:
         """All rows that match, one by one, `batch_size` of them in memory. It holds the session's connection until it ends.
@@ -187,6 +204,8 @@ class AsyncRepository(Generic[Model]):
         statement = filtered(keyset.in_order(models, sort, dialect, "stream"), models, where, filters, "stream")
         if options:
             statement = statement.options(*options)
+        if include_deleted:
+            statement = statement.execution_options(**{INCLUDE_DELETED: True})
         result = None
         if dialect not in ONE_STATEMENT_AT_A_TIME or not (options or models.eager):
             statement = statement.execution_options(yield_per=batch_size)
@@ -199,13 +218,14 @@ class AsyncRepository(Generic[Model]):
                 if "uniquing" not in str(error):
                     raise
         if result is None:
-            page = await self.page(batch_size, *where, sort=sort, options=options, **filters)
+            shown: Any = {"sort": sort, "options": options, "include_deleted": include_deleted, **filters}
+            page = await self.page(batch_size, *where, **shown)
             while True:
                 for row in page.items:
                     yield row
                 if page.next is None:
                     return
-                page = await self.page(batch_size, *where, after=page.next, sort=sort, options=options, **filters)
+                page = await self.page(batch_size, *where, after=page.next, **shown)
         try:
             # async-only: begin
             async for row in result:
@@ -242,12 +262,19 @@ class AsyncRepository(Generic[Model]):
     async def add_many(self, rows: Iterable[Model | Mapping[str, Any]]) -> int:
         """Insert many rows by bulk statements, past the unit of work; how many there were.
 
-        Instances get the keys and defaults that the client makes, but stay transient. Related objects are refused, not dropped.
+        What is stored is what `add` stores, whichever way the rows take: INSERT, or COPY where no column needs SQL or the statement's
+        context for its value. Instances get the keys and defaults that the client makes, but stay transient. Related objects are refused,
+        not dropped.
 
         Raises:
             UnknownFieldError: A mapping has a name that is no field.
             InvalidFilterError: A row brings related objects, or is no row of this model.
         """
+        if self._map.joined:
+            mappings = joined_rows(self._map, rows, "add_many")
+            if mappings:
+                await self.session.execute(insert(self._map.model), mappings)
+            return len(mappings)
         plan = self._map.plan
         groups = plan.groups(rows, "add_many", write_back=True)
         await self.session.flush()  # what these rows may refer to
@@ -256,9 +283,10 @@ class AsyncRepository(Generic[Model]):
         copy = database.policy.bulk_insert if database is not None and DatabaseFeature.COPY in database.features else None
         count = 0
         for group in groups.values():
+            as_it_is = copy is not None and plan.goes_as_it_is(group[0], connection.dialect)
             for start in range(0, len(group), self.batch_size):
                 batch = group[start : start + self.batch_size]
-                write = copy if copy is not None and len(batch) >= self.copy_from else insert_rows
+                write = copy if copy is not None and as_it_is and len(batch) >= self.copy_from else insert_rows
                 # async-only: begin
                 count += await connection.run_sync(write, plan.table, batch)
                 # async-only: end
@@ -323,10 +351,12 @@ class AsyncRepository(Generic[Model]):
         count = 0
         for given, group in groups.items():
             unique = upserts.distinct(group, columns)
-            statement = upserts.statement(dialect, plan.table, columns, *upserts.changes(models, given, named, update))
             count += len(unique)
-            for start in range(0, len(unique), self.batch_size):
-                await connection.execute(statement, unique[start : start + self.batch_size])
+            size = 1 if plan.on_update_in_context else self.batch_size  # such a value is made for one row
+            for start in range(0, len(unique), size):
+                batch = unique[start : start + size]
+                statement = upserts.statement(dialect, plan.table, columns, *upserts.changes(models, given, named, update, batch[0]))
+                await connection.execute(statement, batch)
         return count
 
     async def delete(self, target: Model | object, *, expected_version: int | None = None) -> None:
@@ -361,6 +391,11 @@ class AsyncRepository(Generic[Model]):
                 operation="delete_where",
                 remedy="give a condition; sqlalchemy.true() says that all are meant",
             )
+        if models.joined:  # one statement would reach one of its tables alone
+            rows = await self.list(*matching)
+            for row in rows:
+                await self.delete(row)
+            return len(rows)
         if models.soft_delete:
             marks: dict[str, Any] = {"deleted_at": utcnow()}
             if models.version is not None:
@@ -369,6 +404,26 @@ class AsyncRepository(Generic[Model]):
         else:
             result = await self.session.execute(delete(models.model).where(*matching))
         return cast("CursorResult[Any]", result).rowcount
+
+    async def restore(self, target: Model | object) -> Model:
+        """Take the mark from a soft-deleted row, given itself or its primary key, and flush. A row without the mark stays as it is.
+
+        Raises:
+            RowNotFoundError: There is none.
+            InvalidFilterError: The model has no `SoftDelete`.
+            UniqueError: Another row has taken its unique values meanwhile.
+        """
+        if not self._map.soft_delete:
+            raise InvalidFilterError(
+                f"rows of {self._map.name} are removed, not marked",
+                operation="restore",
+                remedy="add the mixin infra.database.SoftDelete to the model",
+            )
+        row = target if isinstance(target, self._map.model) else await self.get(target, include_deleted=True)
+        cast("Any", row).deleted_at = None
+        await self._flush(row, "restore")
+        await self._complete(row)
+        return row
 
     # Within
 

@@ -6,9 +6,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final, cast
 from uuid import UUID
 
-from sqlalchemy import ClauseElement, ColumnElement, Integer, Select, Uuid, and_, false, or_, true
+from sqlalchemy import JSON, ClauseElement, ColumnElement, Integer, Select, Text, Uuid, and_, false, or_, true
+from sqlalchemy import cast as sql_cast
 
 from infra.database.repository.errors import InvalidFilterError
+from infra.database.repository.folding import without_case
 from infra.database.repository.mapping import Lookup, ModelMap
 from infra.database.repository.model import UNSET
 from infra.errors import nearest
@@ -61,8 +63,8 @@ def _in(column: Any, value: Any) -> ColumnElement[bool]:
     members, null = _members(value)
     members = [comparable(column, one) for one in members]
     if not members:
-        return column.is_(None) if null else false()
-    return or_(column.in_(members), column.is_(None)) if null else column.in_(members)
+        return _is_null(column) if null else false()
+    return or_(column.in_(members), _is_null(column)) if null else column.in_(members)
 
 
 def _not_in(column: Any, value: Any) -> ColumnElement[bool]:
@@ -70,7 +72,7 @@ def _not_in(column: Any, value: Any) -> ColumnElement[bool]:
     members = [comparable(column, one) for one in members]
     # SQL's own NOT IN with a NULL in its list matches nothing at all; here None only excludes the rows without a value.
     if null:
-        return and_(column.not_in(members), column.is_not(None)) if members else column.is_not(None)
+        return and_(column.not_in(members), ~_is_null(column)) if members else ~_is_null(column)
     return column.not_in(members) if members else true()
 
 
@@ -87,14 +89,27 @@ def _text(value: Any) -> str:
     return value
 
 
+def _is_null(column: Any) -> ColumnElement[bool]:
+    """IS NULL; of JSON also its own null, since both are None to a model."""
+    kind = getattr(column, "type", None)
+    if isinstance(kind, JSON) or isinstance(getattr(kind, "impl_instance", None), JSON):
+        return or_(column.is_(None), sql_cast(column, Text) == "null")
+    return column.is_(None)
+
+
+def _eq(column: Any, value: Any) -> ColumnElement[bool]:
+    return _is_null(column) if value is None else column == comparable(column, value)
+
+
 def _ne(column: Any, value: Any) -> ColumnElement[bool]:
-    return column.is_not(None) if value is None else column != comparable(column, value)
+    return ~_is_null(column) if value is None else column != comparable(column, value)
 
 
 #: The operators of keyword filters, ``field__operator=value``. Text operators escape the wildcards ``%`` and ``_``;
-#: those with ``i`` ignore case everywhere, the others where the server's collation does (SQLite, and MySQL by default).
+#: those with ``i`` ignore case, also of letters beyond ASCII. The others all compare as the server compares text: with case and accents
+#: where the provider has the feature ``case_sensitive``, as the column's collation says where it has not (MySQL and MariaDB).
 OPERATORS: Mapping[str, Operator] = {
-    "eq": lambda column, value: column == comparable(column, value),
+    "eq": _eq,
     "ne": _ne,
     "gt": lambda column, value: column > comparable(column, value),
     "gte": lambda column, value: column >= comparable(column, value),
@@ -103,20 +118,16 @@ OPERATORS: Mapping[str, Operator] = {
     "between": _between,
     "in": _in,
     "not_in": _not_in,
-    "is_null": lambda column, value: column.is_(None) if value else column.is_not(None),
+    "is_null": lambda column, value: _is_null(column) if value else ~_is_null(column),
     "contains": lambda column, value: column.contains(_text(value), autoescape=True),
-    "icontains": lambda column, value: column.icontains(_text(value), autoescape=True),
+    "icontains": lambda column, value: without_case(column, "%", _text(value), "%"),
     "startswith": lambda column, value: column.startswith(_text(value), autoescape=True),
-    "istartswith": lambda column, value: column.istartswith(_text(value), autoescape=True),
+    "istartswith": lambda column, value: without_case(column, "", _text(value), "%"),
     "endswith": lambda column, value: column.endswith(_text(value), autoescape=True),
-    "iendswith": lambda column, value: column.iendswith(_text(value), autoescape=True),
-    "iexact": lambda column, value: column.ilike(_escaped(value), escape="/"),
+    "iendswith": lambda column, value: without_case(column, "%", _text(value), ""),
+    "iexact": lambda column, value: without_case(column, "", _text(value), ""),
 }
 _TAKE_NONE = frozenset({"eq", "ne", "is_null"})
-
-
-def _escaped(value: str) -> str:
-    return _text(value).replace("/", "//").replace("%", "/%").replace("_", "/_")
 
 
 def _is_condition(given: Any) -> bool:

@@ -18,9 +18,25 @@ from enum import Enum
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, String, and_, false, literal, or_, tuple_
+from sqlalchemy import (
+    ARRAY,
+    JSON,
+    ColumnElement,
+    Double,
+    Float,
+    Select,
+    String,
+    and_,
+    bindparam,
+    false,
+    literal_column,
+    or_,
+    tuple_,
+    type_coerce,
+)
 from sqlalchemy import Enum as EnumType
 from sqlalchemy import cast as sql_cast
+from sqlalchemy.types import NullType
 
 from infra.database.repository.errors import InvalidCursorError, InvalidFilterError
 from infra.database.repository.mapping import ModelMap
@@ -33,6 +49,8 @@ _NULLS_LAST_SERVERS = frozenset({"postgresql", "oracle"})
 _ROW_VALUE_SERVERS = frozenset({"postgresql", "sqlite"})
 #: Servers that sort their own ENUM by the members' positions, and compare it as text.
 _POSITIONAL_ENUM_SERVERS = frozenset({"mysql", "mariadb"})
+#: Servers that print 4-byte floats with fewer digits than they compare.
+_SHORTENING_SERVERS = frozenset({"mysql", "mariadb"})
 _SIGNATURE_BYTES = 16
 
 
@@ -86,19 +104,15 @@ def order_by(models: ModelMap[Any], keys: Sequence[Sort], dialect: str) -> list[
 
 def after(models: ModelMap[Any], keys: Sequence[Sort], values: Sequence[Any], dialect: str) -> ColumnElement[bool]:
     """The condition for rows that come after the row with `values`."""
-    mapped = [models.columns[key.field] for key in keys]
-    columns = [_sortable(column, dialect) for column in mapped]
-    values = [_member(column, value) for column, value in zip(mapped, values, strict=True)]
-    values = [
-        value if value is None or column is plain else literal(value, plain.type)
-        for column, plain, value in zip(columns, mapped, values, strict=True)
-    ]
+    # Without types on both sides: the values are the server's own, and go back as they came.
+    columns: list[Any] = [type_coerce(_sortable(models.columns[key.field], dialect), NullType()) for key in keys]
+    values = [None if value is None else bindparam(None, value, NullType(), unique=True) for value in values]
     nullable = [_nullable(models, key.field) for key in keys]
     if len(keys) == 1 and not nullable[0]:
         return columns[0] < values[0] if keys[0].descending else columns[0] > values[0]
     if dialect in _ROW_VALUE_SERVERS and not any(nullable) and len({key.descending for key in keys}) == 1:
         row: Any = tuple_(*columns)
-        return row < tuple(values) if keys[0].descending else row > tuple(values)
+        return row < tuple_(*values) if keys[0].descending else row > tuple_(*values)
     alternatives: list[ColumnElement[bool]] = []
     ties: list[ColumnElement[bool]] = []
     for key, column, value, may_be_null in zip(keys, columns, values, nullable, strict=True):
@@ -109,6 +123,33 @@ def after(models: ModelMap[Any], keys: Sequence[Sort], values: Sequence[Any], di
         start = columns[0] <= values[0] if keys[0].descending else columns[0] >= values[0]
         condition = and_(start, condition)
     return condition
+
+
+def exact(models: ModelMap[Any], keys: Sequence[Sort], dialect: str) -> list[ColumnElement[Any]]:
+    """What the cursor of a row holds: the server's own values of its sort keys.
+
+    The model's differ where a type or a driver makes something else of them: 4-byte floats are shortened, SQLite's times lose how they are
+    written, and a session may know an older value.
+
+    Raises:
+        InvalidFilterError: A key has no order that all servers know, or none that a cursor can hold.
+    """
+    terms: list[ColumnElement[Any]] = []
+    for number, key in enumerate(keys):
+        column = models.columns[key.field]
+        kind: Any = column.type
+        affinity: Any = kind._type_affinity
+        term: Any = _sortable(column, dialect)
+        if issubclass(affinity, JSON | ARRAY):
+            raise InvalidFilterError(
+                f"{key.field} is {type(kind).__name__}, which has no order", operation="page", remedy="sort by columns of other types"
+            )
+        if issubclass(affinity, Float) and dialect == "postgresql":
+            term = sql_cast(column, Double)
+        elif issubclass(affinity, Float) and dialect in _SHORTENING_SERVERS:
+            term = type_coerce(column, Double) + literal_column("0e0", Double)
+        terms.append(type_coerce(term, NullType()).label(f"infra_key_{number}"))
+    return terms
 
 
 def _sortable(column: Any, dialect: str) -> Any:
@@ -125,18 +166,8 @@ def _beyond(key: Sort, column: Any, value: Any, may_be_null: bool) -> ColumnElem
     return or_(further, column.is_(None)) if may_be_null and key.nulls == "last" else further
 
 
-def _member(column: Any, value: Any) -> Any:
-    return getattr(column.type, "enum_class")[value] if isinstance(value, _EnumName) else value  # noqa: B009 - only Enum types have it
-
-
 def _nullable(models: ModelMap[Any], field: str) -> bool:
     return bool(getattr(models.columns[field].property.columns[0], "nullable", True))
-
-
-class _EnumName(str):
-    """The name of an enumeration's member, read from a cursor."""
-
-    __slots__ = ()
 
 
 class Cursors:
@@ -182,9 +213,15 @@ class Cursors:
         return hmac.digest(self._key, self._query + payload, "sha256")[:_SIGNATURE_BYTES]
 
 
-def fingerprint(models: ModelMap[Any], keys: Sequence[Sort], where: Sequence[ColumnElement[bool]], filters: Mapping[str, Any]) -> bytes:
+def fingerprint(
+    models: ModelMap[Any],
+    keys: Sequence[Sort],
+    where: Sequence[ColumnElement[bool]],
+    filters: Mapping[str, Any],
+    include_deleted: bool = False,
+) -> bytes:
     """Names a query by its model, sort and filter; the same in every process."""
-    text = [models.name, repr([(key.field, key.descending, key.nulls) for key in keys])]
+    text = ["2", models.name, str(include_deleted), repr([(key.field, key.descending, key.nulls) for key in keys])]
     text += [f"{name}={_text(value)}" for name, value in sorted(filters.items()) if value is not UNSET]
     for clause in where:
         compiled = clause.compile()
@@ -200,19 +237,23 @@ def _text(value: Any) -> str:
     return json.dumps(_plain(value))
 
 
+def _microseconds(value: timedelta) -> int:
+    return value // timedelta(microseconds=1)
+
+
 _TAGS: Mapping[type, tuple[str, Any]] = {
     datetime: ("datetime", datetime.isoformat),
     date: ("date", date.isoformat),
     time: ("time", time.isoformat),
-    timedelta: ("timedelta", timedelta.total_seconds),
+    timedelta: ("timedelta", _microseconds),
     Decimal: ("decimal", str),
     UUID: ("uuid", str),
     bytes: ("bytes", bytes.hex),
 }
 
 
-def _timedelta(seconds: float) -> timedelta:
-    return timedelta(seconds=seconds)
+def _timedelta(microseconds: int) -> timedelta:
+    return timedelta(microseconds=microseconds)
 
 
 _READERS: Mapping[str, Any] = {
@@ -223,7 +264,6 @@ _READERS: Mapping[str, Any] = {
     "decimal": Decimal,
     "uuid": UUID,
     "bytes": bytes.fromhex,
-    "enum": _EnumName,
 }
 
 

@@ -50,6 +50,8 @@ class ModelMap(Generic[Model]):
         #: The one table that holds the model; None when it spans several, by joined inheritance or a join.
         table: object = mapper.local_table
         self.table = cast("Table[Any]", table) if isinstance(table, Table) and len(mapper.tables) == 1 else None
+        #: Whether a row spans the tables of its class and of those above it.
+        self.joined = len(mapper.tables) > 1 and mapper.inherits is not None
         self.select: Select[Model] = select(model)
         self.count: Select[int] = select(func.count()).select_from(model)
         self.one: Select[Any] = select(cast("ColumnElement[Any]", literal_column("1"))).select_from(model)

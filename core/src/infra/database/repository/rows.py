@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, cast
 
-from sqlalchemy import ColumnDefault, Table
+from sqlalchemy import ColumnDefault, Dialect, Table
 
 from infra.database.repository.errors import InvalidFilterError
 from infra.database.repository.model import UNSET, Unset
@@ -35,8 +36,12 @@ class RowPlan:
         self.names: list[tuple[str, str]] = []
         #: (column key, attribute, maker) of the values that the client makes.
         self.defaults: list[tuple[str, str, Callable[[], Any]]] = []
-        #: Columns that change with every update, with the maker of their value.
+        #: Columns that change with every update, with the maker of their value, or of the SQL expression for it.
         self.on_update: dict[str, Callable[[], Any]] = {}
+        #: The same, of makers that want to see the row's other values.
+        self.on_update_in_context: dict[str, Callable[[Any], Any]] = {}
+        #: Columns in which an instance's None means their default, as it does to a unit of work.
+        self.none_is_default: set[str] = set()
         for name, attribute in models.columns.items():
             column = attribute.property.columns[0]
             if getattr(column, "table", None) is not table or getattr(column, "computed", None) is not None:
@@ -45,9 +50,16 @@ class RowPlan:
             made = self._default(name, column)
             if made is not None:
                 self.defaults.append((column.key, name, made))
-            changed = _maker(cast("ColumnDefault | None", column.onupdate))
-            if changed is not None:
-                self.on_update[column.key] = changed
+            changed: Any = column.onupdate
+            if changed is not None and changed.is_clause_element:
+                self.on_update[column.key] = partial(getattr, changed, "arg")
+            elif (change := maker(changed)) is not None:
+                self.on_update[column.key] = change
+            elif changed is not None and changed.is_callable:
+                self.on_update_in_context[column.key] = changed.arg
+            has_default = column.default is not None or column.server_default is not None or column.primary_key
+            if has_default and not column.type.should_evaluate_none:
+                self.none_is_default.add(column.key)
         self.column_keys = dict(self.names)
 
     def _default(self, name: str, column: Any) -> Callable[[], Any] | None:
@@ -56,7 +68,17 @@ class RowPlan:
             return lambda: first(None)  # type: ignore[operator]
         if mapper.polymorphic_on is column and mapper.polymorphic_identity is not None:
             return lambda: mapper.polymorphic_identity
-        return _maker(column.default)
+        return maker(column.default)
+
+    def goes_as_it_is(self, given: Mapping[str, Any], dialect: Dialect) -> bool:
+        """Whether rows with these columns can be copied: no value is made by SQL of the client, or by a statement's context."""
+        for column in self.table.columns:
+            if column.key in given:
+                if column.type.dialect_impl(dialect)._has_bind_expression or column.type._has_bind_expression:  # pyright: ignore[reportPrivateUsage]
+                    return False
+            elif column.default is not None:
+                return False
+        return True
 
     def groups(self, rows: Iterable[object], operation: str, *, write_back: bool = False) -> Groups:
         """The rows as statement parameters.
@@ -92,6 +114,10 @@ class RowPlan:
                     remedy=f"pass instances of {self._models.name} or mappings of its fields",
                 )
             made = {column: value for name, column in names if (value := values.get(name, UNSET)) is not UNSET}
+            if _STATE in values:
+                for column in self.none_is_default:
+                    if column in made and made[column] is None:
+                        del made[column]
             found.setdefault(tuple(made), []).append(made)
             instance = write_back and _STATE in values
             for column, name, make in defaults:
@@ -124,6 +150,10 @@ class RowPlan:
         try:
             if any(Unset in set(map(type, map(itemgetter(name), found))) for name, _ in named):
                 return None
+            if hidden:
+                for name, column in named:
+                    if column in self.none_is_default and any(row[name] is None for row in found):
+                        return None
         except KeyError:
             return None
         if first.keys() == set(given):
@@ -140,7 +170,7 @@ class RowPlan:
                 )
 
 
-def _maker(default: Any) -> Callable[[], Any] | None:
+def maker(default: Any) -> Callable[[], Any] | None:
     """A function for the client-side default; None when it is the server's, needs the statement's context, or does not exist."""
     if not isinstance(default, ColumnDefault):
         return None

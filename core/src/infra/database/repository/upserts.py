@@ -85,8 +85,18 @@ def distinct(rows: list[dict[str, Any]], keys: Sequence[str]) -> list[dict[str, 
     return list(last.values()) if len(last) < len(rows) else rows
 
 
+class _Context:
+    """What an `onupdate` function with a parameter may ask: the values of its row."""
+
+    def __init__(self, row: Mapping[str, Any]) -> None:
+        self.current_parameters = row
+
+    def get_current_parameters(self, isolate_multiinsert_groups: bool = True) -> Mapping[str, Any]:  # noqa: ARG002 - SQLAlchemy's signature
+        return self.current_parameters
+
+
 def changes(
-    models: ModelMap[Any], given: Sequence[str], keys: Sequence[str], chosen: Sequence[str] | None
+    models: ModelMap[Any], given: Sequence[str], keys: Sequence[str], chosen: Sequence[str] | None, row: Mapping[str, Any]
 ) -> tuple[list[str], dict[str, Any]]:
     """What a conflict changes: the columns that take the new row's values, and those with values of their own.
 
@@ -106,7 +116,12 @@ def changes(
     if not update and (chosen is not None or not models.soft_delete):
         return [], {}
     defaulted = {column for column, _, _ in plan.defaults}
+    for column, change in plan.on_update_in_context.items():
+        if column not in update:
+            fixed[column] = change(_Context(row))
     for column, make in plan.on_update.items():
+        if column in update:  # a value that the caller gives
+            continue
         if column in defaulted:
             update.append(column)
         else:

@@ -17,6 +17,7 @@ from sqlalchemy.dialects import sqlite
 from infra.database.model import DatabaseFeature, Failure
 from infra.plugin import OpenContext
 from infra_local.database.connection import LimitedConnection
+from infra_local.database.dialects import ASYNC_NAME, CASEFOLD, NAME, casefold
 from infra_local.database.faults import classify
 from infra_local.database.locks import FileLocks
 from infra_local.database.settings import SQLiteSettings
@@ -26,6 +27,7 @@ _READ_ONLY: Final = "infra.query_only"
 _FEATURES: Final = frozenset(
     {
         DatabaseFeature.READ_ONLY_SESSIONS,
+        DatabaseFeature.CASE_SENSITIVE,
         DatabaseFeature.RETURNING,
         DatabaseFeature.UPSERT,
         DatabaseFeature.TRANSACTIONAL_DDL,
@@ -86,7 +88,7 @@ class SQLiteDriver:
     def url(self, settings: SQLiteSettings, is_async: bool) -> URL:
         """The file's path. A memory database has a private name, which only this object knows."""
         query = {"uri": "true", "mode": "memory", "cache": "shared"} if self.memory else {}
-        return URL.create("sqlite+aiosqlite" if is_async else "sqlite", database=self.path, query=query)
+        return URL.create(ASYNC_NAME if is_async else NAME, database=self.path, query=query)
 
     def engine_options(self, settings: SQLiteSettings, is_async: bool) -> Mapping[str, Any]:
         """One connection for memory; for files, as many as asked for."""
@@ -106,8 +108,10 @@ class SQLiteDriver:
         return {}
 
     def on_connect(self, dbapi_connection: Any, settings: SQLiteSettings) -> None:
-        """Foreign keys on, WAL, and the time limit."""
+        """Foreign keys on, LIKE with case as `=` has it, WAL, and the time limit."""
+        raw_connection(dbapi_connection).create_function(CASEFOLD, 1, casefold, deterministic=True)
         cursor = dbapi_connection.cursor()
+        cursor.execute("PRAGMA case_sensitive_like = ON")
         cursor.execute("PRAGMA foreign_keys = ON")
         if not self.memory:
             cursor.execute("PRAGMA journal_mode = WAL")

@@ -1,5 +1,6 @@
 """What every database must do: ``class TestMine(DatabaseConformance): harness = DatabaseHarness("mine", settings)``."""
 
+from infra_testing.conformance.database._async.columns import AsyncColumnCases as AsyncColumnCases
 from infra_testing.conformance.database._async.errors import AsyncErrorCases as AsyncErrorCases
 from infra_testing.conformance.database._async.faults import AsyncFaultCases as AsyncFaultCases
 from infra_testing.conformance.database._async.loading import AsyncLoadingCases as AsyncLoadingCases
@@ -10,6 +11,7 @@ from infra_testing.conformance.database._async.paging import AsyncPagingCases as
 from infra_testing.conformance.database._async.repository import AsyncRepositoryCases as AsyncRepositoryCases
 from infra_testing.conformance.database._async.sessions import AsyncSessionCases as AsyncSessionCases
 from infra_testing.conformance.database._async.sharing import AsyncSharingCases as AsyncSharingCases
+from infra_testing.conformance.database._sync.columns import ColumnCases as ColumnCases
 from infra_testing.conformance.database._sync.errors import ErrorCases as ErrorCases
 from infra_testing.conformance.database._sync.faults import FaultCases as FaultCases
 from infra_testing.conformance.database._sync.loading import LoadingCases as LoadingCases
@@ -32,6 +34,7 @@ class AsyncDatabaseConformance(
     AsyncMisuseCases,
     AsyncFaultCases,
     AsyncRepositoryCases,
+    AsyncColumnCases,
     AsyncLoadingCases,
     AsyncPagingCases,
     AsyncMigrationCases,
@@ -41,6 +44,6 @@ class AsyncDatabaseConformance(
 
 
 class DatabaseConformance(
-    SessionCases, SharingCases, ErrorCases, FaultCases, RepositoryCases, LoadingCases, PagingCases, MigrationCases, OutboxCases
+    SessionCases, SharingCases, ErrorCases, FaultCases, RepositoryCases, ColumnCases, LoadingCases, PagingCases, MigrationCases, OutboxCases
 ):
     """All cases, blocking."""
