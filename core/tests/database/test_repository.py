@@ -88,7 +88,7 @@ def test_a_subclass_without_a_table_of_its_own_keeps_its_discriminator(session: 
     Repository[Dog](session).add_many([{"id": 1}, Dog(id=2)])
     assert [animal.kind for animal in session.scalars(select(Animal))] == ["dog", "dog"]
     with pytest.raises(InvalidFilterError, match="several tables") as caught:
-        Repository[Breeder](session).add_many([{"id": 3}])
+        Repository[Breeder](session).upsert_many([{"id": 3}])
     assert caught.value.remedy
 
 

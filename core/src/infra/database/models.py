@@ -102,10 +102,12 @@ class Base(DeclarativeBase):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        for column in getattr(cls.__dict__.get("__table__"), "columns", ()):
-            if column.nullable and isinstance(column.type, JSON):
+        columns: Any = getattr(cls.__dict__.get("__table__"), "columns", ())
+        for column in columns:
+            if column.nullable and issubclass(type(column.type), JSON):
                 # In place: what tracks changes within a value knows its column by the type.
-                for kind in (column.type, *column.type._variant_mapping.values()):
+                kinds: Any = (column.type, *column.type._variant_mapping.values())
+                for kind in kinds:
                     if isinstance(kind, JSON):
                         kind.none_as_null = True
 

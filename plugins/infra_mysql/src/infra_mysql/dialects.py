@@ -167,8 +167,10 @@ class _Lean:
         """Nothing: the policy's own first statement names the character set."""
 
     def do_execute(self, cursor: Any, statement: Any, parameters: Any, context: Any = None) -> None:
-        """As the driver, which would write any object's text into the statement."""
+        """As the driver, which would write any object's text into the statement, and halves doubled per cents only beside parameters."""
         check_values(parameters)
+        if not parameters and getattr(context, "compiled", None) is not None and "%%" in statement:
+            statement, parameters = statement.replace("%%", "%"), None
         cast("Any", super()).do_execute(cursor, statement, parameters, context)
 
     def do_executemany(self, cursor: Any, statement: Any, parameters: Any, context: Any = None) -> None:

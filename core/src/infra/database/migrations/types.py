@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Column, Integer, String
+from sqlalchemy import REAL, Column, Double, Integer, String
 
 
 def differs(context: Any, inspected: Any, column: Column[Any], inspected_type: Any, model_type: Any) -> bool | None:  # noqa: ARG001 - Alembic's
@@ -12,6 +12,8 @@ def differs(context: Any, inspected: Any, column: Column[Any], inspected_type: A
     dialect = context.dialect
     if dialect.name == "sqlite" and isinstance(inspected_type, Integer) and model_type._type_affinity is Integer:
         return False  # every INTEGER there has 64 bits
+    if dialect.name in ("mysql", "mariadb") and isinstance(model_type, REAL) and isinstance(inspected_type, Double):
+        return False  # two names of one
     if isinstance(model_type, String) and model_type.length is None and dialect.name in ("mysql", "mariadb"):
         compiler = dialect.type_compiler_instance
         wanted, found = compiler.process(model_type, type_expression=column), compiler.process(inspected_type)

@@ -76,6 +76,6 @@ def joined_rows(models: ModelMap[Any], rows: Iterable[object], operation: str) -
                 if make is not None:
                     made[name] = make()
                     if instance:
-                        setattr(row, name, made[name])
+                        setattr(cast("Any", row), name, made[name])
         found.append(made)
     return found

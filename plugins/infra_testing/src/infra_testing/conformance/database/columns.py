@@ -78,7 +78,8 @@ class Odd(ColumnBase):
 
     __tablename__ = "suite odd %"
     id: Mapped[int] = mapped_column("Id", primary_key=True, autoincrement=False)
-    loud: Mapped[str] = mapped_column("a b %s", Loud)
+    loud: Mapped[str] = mapped_column("a 'b' (s)", Loud)
+    percent: Mapped[int | None] = mapped_column("100 %s")
     select: Mapped[int | None] = mapped_column("select")
     colon: Mapped[int | None] = mapped_column("x:y (z)")
     state: Mapped[str | None] = mapped_column(String(20), default="new")
