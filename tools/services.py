@@ -29,8 +29,8 @@ COMPILED = {"mysqlclient": {"mariadb_config": "libmariadb-dev", "pkg-config": "p
 
 
 def missing(kinds: Sequence[type[Server]]) -> list[type[Server]]:
-    """Those of these servers that cannot be started here."""
-    return [kind for kind in kinds if not kind.available()]
+    """Those of these servers that cannot be started here; not those that a machine may lack."""
+    return [kind for kind in kinds if not kind.optional and not kind.available()]
 
 
 def installed(name: str) -> str | None:
@@ -137,7 +137,8 @@ def main(quietly: bool) -> int:
         return 0
     for kind in SERVERS:
         found = kind.available()
-        print(f"  {kind.name:<11} {found.version or f'missing: {found.reason}; install {found.remedy}'}")
+        lack = "not here (optional)" if kind.optional else "missing"
+        print(f"  {kind.name:<11} {found.version or f'{lack}: {found.reason}; install {found.remedy}'}")
     for name in COMPILED:
         print(f"  {name:<11} {installed(name) or 'missing: install ' + ', '.join([*compilers(name), name])}")
     if left:

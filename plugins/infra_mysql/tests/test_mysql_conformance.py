@@ -20,7 +20,7 @@ from infra_testing.conformance.database import (
 )
 from infra_testing.conformance.database.tables import SuiteBase
 from infra_testing.pytest_plugin import need_package
-from infra_testing.services import MariaDBServer
+from infra_testing.services import MariaDBServer, MySQLServer
 
 
 class Control(ProxiedServer[MariaDBServer]):
@@ -54,20 +54,20 @@ class Control(ProxiedServer[MariaDBServer]):
 
 # A killed process loses nothing that it gave to the kernel: only a power failure needs flushing. The command's byte is part of what is
 # looked for: a new session sets READ-COMMITTED.
-CONTROL = Control(
-    lambda: MariaDBServer({"innodb-flush-log-at-trx-commit": "2", "innodb-flush-method": "nosync"}),
-    b"\x03COMMIT",
-)
+OPTIONS = {"innodb-flush-log-at-trx-commit": "2", "innodb-flush-method": "nosync"}
+CONTROL = Control(lambda: MariaDBServer(OPTIONS), b"\x03COMMIT")
+MYSQL = Control(lambda: MySQLServer(OPTIONS), b"\x03COMMIT")
 
 
-def harness(*drivers: str) -> DatabaseHarness:
-    return DatabaseHarness("mysql", lambda: {**CONTROL.settings(), "driver": list(drivers)}, plugin="infra_mysql", control=lambda: CONTROL)
+def harness(*drivers: str, control: Control = CONTROL) -> DatabaseHarness:
+    return DatabaseHarness("mysql", lambda: {**control.settings(), "driver": list(drivers)}, plugin="infra_mysql", control=lambda: control)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def server() -> Iterator[None]:
     yield
     CONTROL.close()
+    MYSQL.close()
 
 
 class TestPyMySQL(DatabaseConformance):
@@ -108,3 +108,31 @@ class TestMySQLClient(SessionCases, ErrorCases, MisuseCases):
     @pytest.fixture(autouse=True)
     def installed(self):
         need_package("MySQLdb", "run `make services`")
+
+
+@pytest.mark.optional_server(kind=MySQLServer)
+class TestMySQL(DatabaseConformance):
+    """MySQL's own server, through PyMySQL."""
+
+    harness = harness(control=MYSQL)
+
+    @pytest.fixture
+    def database(self, opened):
+        database = opened()
+        if not MYSQL.emptied():
+            database.create_all(SuiteBase.metadata)
+        return database
+
+
+@pytest.mark.optional_server(kind=MySQLServer)
+class TestMySQLAsync(AsyncDatabaseConformance):
+    """MySQL's own server, through asyncmy."""
+
+    harness = harness(control=MYSQL)
+
+    @pytest_asyncio.fixture
+    async def database(self, opened):
+        database = await opened()
+        if not MYSQL.emptied():
+            await database.create_all(SuiteBase.metadata)
+        return database

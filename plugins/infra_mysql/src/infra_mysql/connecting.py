@@ -87,6 +87,17 @@ def connect_arguments(settings: MySQLSettings, is_async: bool, production: bool)
     return arguments
 
 
+def connect_plainly(settings: MySQLSettings, production: bool) -> Any:
+    """A connection of PyMySQL outside the pool, for whichever door; nothing on it waits longer than connecting may."""
+    plain = settings.model_copy(update={"driver": ["pymysql"]})
+    arguments = connect_arguments(plain, False, production)
+    timeout = settings.connect_timeout or _NETWORK_TIMEOUT
+    bounds = {"connect_timeout": timeout, "read_timeout": timeout, "write_timeout": timeout, "autocommit": True}
+    password = settings.password.reveal() if settings.password is not None else ""
+    place = {"host": settings.host, "port": settings.port, "user": settings.username, "password": password, "database": settings.database}
+    return import_module("pymysql").connect(**{**arguments, **place, **bounds})
+
+
 def session_settings(settings: MySQLSettings) -> str:
     """One statement for all settings of a session, for MySQL and for MariaDB: each runs only its own part of the comments.
 

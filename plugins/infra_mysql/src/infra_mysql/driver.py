@@ -4,8 +4,12 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Mapping, Sequence
+from functools import partial
 from hashlib import blake2b
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Final
 
@@ -21,6 +25,7 @@ from infra_mysql.connecting import (
     UNLIMITED,
     check_server,
     connect_arguments,
+    connect_plainly,
     descriptor_of,
     isolation_of,
     keep_alive,
@@ -29,6 +34,7 @@ from infra_mysql.connecting import (
 )
 from infra_mysql.dialects import raw_connection
 from infra_mysql.faults import classify
+from infra_mysql.limits import PLACE, StatementLimit
 from infra_mysql.settings import Driver, MySQLSettings
 
 _READ_ONLY: Final = "infra.read_only"
@@ -68,6 +74,7 @@ _COUNTERS: Final = {
     "Innodb_deadlocks": "deadlocks",
     "Uptime": "uptime",
 }
+_ERRORS_OF: Final[dict[Driver, str]] = {"pymysql": "pymysql", "mysqlclient": "MySQLdb", "asyncmy": "asyncmy.errors", "aiomysql": "aiomysql"}
 _MODULE_OF: Final[dict[Driver, str]] = {"pymysql": "pymysql", "mysqlclient": "MySQLdb", "asyncmy": "asyncmy", "aiomysql": "aiomysql"}
 
 
@@ -86,6 +93,9 @@ class MySQLDriver:
         self._driver: Driver = settings.driver_of(is_async)
         self._session = session_settings(settings)
         self._isolation = isolation_of(settings)
+        self._is_async = is_async
+        self._limit: StatementLimit | None = None
+        self._guard = threading.Lock()
 
     def classify(self, error: BaseException) -> Failure | None:
         """By number; by text where there is none."""
@@ -100,7 +110,9 @@ class MySQLDriver:
         return ()
 
     def close(self) -> None:
-        """There is nothing to let go of."""
+        """End the thread that limits statements."""
+        if self._limit is not None:
+            self._limit.close()
 
     def url(self, settings: MySQLSettings, is_async: bool) -> URL:
         """Host, port, database and account."""
@@ -124,12 +136,13 @@ class MySQLDriver:
             cursor = dbapi_connection.cursor()
             cursor.execute(self._session)
             cursor.execute(self._isolation)
-            cursor.execute("SELECT VERSION(), @@sql_mode")
-            version, sql_mode = cursor.fetchone()
+            cursor.execute(f"SELECT VERSION(), @@sql_mode, {PLACE}")
+            version, sql_mode, place = cursor.fetchone()
             cursor.close()
             check_server(version, sql_mode)
-            if "mariadb" not in version.lower():
-                self.features = _FEATURES - {DatabaseFeature.STATEMENT_TIMEOUT}  # MySQL's limit ends reads alone
+            if settings.statement_timeout and "mariadb" not in version.lower():  # MySQL's own limit ends reads alone
+                error: type[Exception] = import_module(_ERRORS_OF[self._driver]).OperationalError
+                self._limited(settings).watch(raw, place, error, self._is_async)
         except BaseException as error:
             raw.close()  # nobody else knows of it yet
             if isinstance(error, ConfigurationError):
@@ -231,6 +244,16 @@ class MySQLDriver:
                         )
         finally:
             connection.exec_driver_sql(self._session)
+            if self._limit is not None:
+                self._limit.restore(raw_connection(connection.connection))
+
+    def _limited(self, settings: MySQLSettings) -> StatementLimit:
+        """What ends statements of this process that take too long."""
+        with self._guard:
+            if self._limit is None or self._limit.process != os.getpid():
+                connect = partial(connect_plainly, settings, self._context.is_production)
+                self._limit = StatementLimit(settings.statement_timeout, connect, self._context.resource)
+            return self._limit
 
     def _named(self, error: InfraError) -> InfraError:
         return ConfigurationError(

@@ -214,9 +214,23 @@ def fault_proxy() -> Iterator[StartProxy]:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Name the run, for the processes of this one: xdist's workers share its servers."""
+    config.addinivalue_line("markers", "optional_server(kind=...): leave the test out where this server is not installed")
     if VARIABLE not in os.environ:
         config.stash[OWNER] = True
         current_run()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests of optional servers that are not here."""
+    marked = {item: marker.kwargs["kind"] for item in items if (marker := item.get_closest_marker("optional_server")) is not None}
+    for kind in set(marked.values()):
+        found = kind.available()
+        if found:
+            continue
+        current_run().record(Use(kind.name, found.reason, missing=True, optional=True))
+        left_out = [item for item, wanted in marked.items() if wanted is kind]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if marked.get(item) is not kind]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config) -> None:
@@ -230,10 +244,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatu
     for (name, missing), group in groupby(sorted(uses, key=lambda use: (use.name, use.missing)), lambda use: (use.name, use.missing)):
         starts = list(group)
         if missing:
-            terminalreporter.line(f"{name:<10} missing: {starts[0].version}")
+            terminalreporter.line(f"{name:<10} {'not here' if starts[0].optional else 'missing'}: {starts[0].version}")
         else:
             terminalreporter.line(f"{name:<10} {starts[0].version:<10} {len(starts):>6} {sum(use.seconds for use in starts):>8.2f}")
-    _tell_untested(terminalreporter, [use for use in uses if use.missing])
+    _tell_untested(terminalreporter, [use for use in uses if use.missing and not use.optional])
     if exitstatus and config.pluginmanager.hasplugin("cacheprovider"):
         folder = config.cache.mkdir("server-logs") / run.folder.name
         if run.copy_logs(folder):

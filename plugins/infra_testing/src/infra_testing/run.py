@@ -32,6 +32,7 @@ class Use:
         seconds: From the start to the first answer.
         missing: Whether it is not installed.
         package: Debian's package that brings what is missing; empty where none does.
+        optional: Whether a machine may lack it.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Use:
     seconds: float = 0.0
     missing: bool = False
     package: str = ""
+    optional: bool = False
 
 
 class Run:

@@ -2,6 +2,7 @@
 
 from infra_testing.services.aimock import AimockServer
 from infra_testing.services.mariadb import MariaDBServer
+from infra_testing.services.mysql import MySQLServer
 from infra_testing.services.pgbouncer import PgBouncerServer
 from infra_testing.services.postgres import PostgresServer
 from infra_testing.services.rabbitmq import RabbitMQServer
@@ -13,6 +14,7 @@ SERVERS: tuple[type[Server], ...] = (
     PostgresServer,
     PgBouncerServer,
     MariaDBServer,
+    MySQLServer,
     RedisServer,
     RabbitMQServer,
     MotoServer,
@@ -26,6 +28,7 @@ __all__ = [
     "MariaDBServer",
     "MissingServiceError",
     "MotoServer",
+    "MySQLServer",
     "PgBouncerServer",
     "PostgresServer",
     "RabbitMQServer",

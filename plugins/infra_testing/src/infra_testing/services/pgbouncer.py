@@ -22,6 +22,7 @@ class PgBouncerServer(Server):
     name = "pgbouncer"
     remedy = "pgbouncer"
     packaged = True
+    shareable = False
     account = "postgres"  # it refuses root
     stop_signal = signal.SIGINT
 

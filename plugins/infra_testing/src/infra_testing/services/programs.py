@@ -44,11 +44,31 @@ def version_of(program: Path, *arguments: str) -> str:
     Raises:
         MissingServiceError: It cannot be run.
     """
+    return version_in(program, said_version(program, *arguments))
+
+
+def said_version(program: Path, *arguments: str) -> str:
+    """What a program prints when it is asked for its version.
+
+    Raises:
+        MissingServiceError: It cannot be run.
+    """
     try:
         done = subprocess.run([str(program), *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise MissingServiceError(f"{program} cannot be run: {error}") from None
-    found = re.search(r"\d+\.\d+(?:\.\d+)*", done.stdout + done.stderr)
-    if done.returncode or not found:
+    if done.returncode:
         raise MissingServiceError(f"{program} does not work: {(done.stderr or done.stdout).strip()[:200]}")
+    return done.stdout + done.stderr
+
+
+def version_in(program: Path, said: str) -> str:
+    """The first version number in what a program printed.
+
+    Raises:
+        MissingServiceError: There is none.
+    """
+    found = re.search(r"\d+\.\d+(?:\.\d+)*", said)
+    if not found:
+        raise MissingServiceError(f"{program} does not work: {said.strip()[:200]}")
     return found.group()

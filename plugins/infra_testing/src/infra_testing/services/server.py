@@ -62,6 +62,10 @@ class Server(ABC):
     remedy: ClassVar[str]
     #: Whether `remedy` is the name of a Debian package.
     packaged: ClassVar[bool] = False
+    #: Whether a machine may lack it: its tests are left out there, unlike those of the others, which fail in CI.
+    optional: ClassVar[bool] = False
+    #: Whether a run can share one; False where it stands before another server.
+    shareable: ClassVar[bool] = True
     port_count: ClassVar[int] = 1
     start_timeout: ClassVar[float] = 60.0
     stop_signal: ClassVar[signal.Signals] = signal.SIGTERM
@@ -365,7 +369,10 @@ def shared_server(kind: type[S]) -> S:
 
     Raises:
         MissingServiceError: It is not installed.
+        ServiceError: It is of a kind that stands before another server.
     """
+    if not kind.shareable:
+        raise ServiceError(f"a {kind.name} stands before a server of its test's choice, and is not shared: start one of your own")
     run = current_run()
     with run.locked(kind.name) as record:
         if record.exists():
