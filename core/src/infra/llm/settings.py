@@ -44,7 +44,7 @@ class LLMSettings(ProviderSettings):
         60.0, gt=0, allow_inf_nan=False, description="Seconds until a stream's first content, however lively its beginning."
     )
     idle_timeout: Seconds = Field(
-        30.0, gt=0, allow_inf_nan=False, description="Seconds between two events of a stream, once content has come."
+        30.0, gt=0, allow_inf_nan=False, description="Seconds between two contents of a stream; empty ones and heartbeats are none."
     )
     max_concurrency: int | None = Field(
         None, ge=1, description="The most requests under way at once; further ones wait within their timeout. None is no limit."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, cast
 
@@ -35,6 +34,7 @@ HANDED_BACK: Final = ("reasoning_details", "thinking_blocks", "extra_content", "
 THOUGHTS: Final = ("reasoning_content", "reasoning")
 _THINKING: Final = frozenset({"thinking", "reasoning", "reasoning_content", "redacted_thinking"})
 _DEPTH: Final = 6
+_MOST_TOKENS: Final = 2**63
 _CALL: Final = frozenset({"id", "type", "index", "function", "name", "arguments"})
 
 
@@ -271,6 +271,6 @@ def _count(value: Any) -> int | None:
             value = float(value)
         except ValueError:
             return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _MOST_TOKENS:
         return None
     return int(value)

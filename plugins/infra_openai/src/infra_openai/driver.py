@@ -95,6 +95,8 @@ class OpenAIBehaviour:
         try:
             for data in decoder.flush() if packet is None else decoder.feed(packet):
                 yield from reader.feed(data)
+                if reader.done:
+                    return  # what follows is none of the answer
             if packet is None and decoder.whole is not None:
                 yield from reader.body(bytes(decoder.whole))
         except AnswerError as error:

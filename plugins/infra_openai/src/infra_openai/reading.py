@@ -47,9 +47,15 @@ def decoded(data: bytes) -> dict[str, Any]:
     return answer_in(value)
 
 
+def in_words(text: str) -> bool:
+    """Whether text is no beginning of an answer's JSON: words, such as ``[ERROR] out of memory``, a page, or nothing."""
+    begins = text.lstrip()[:2]
+    return begins[:1] not in ("{", "[") or (begins[:1] == "[" and begins[1:].isalpha())
+
+
 def no_json(text: str, error: Exception) -> AnswerError:
     """The error for text that is not JSON: with the server's words, unless they may be those of an answer."""
-    if text.lstrip()[:1] not in ("{", "["):
+    if in_words(text):
         shown = plain_text(text)
         return AnswerError.malformed(f"it is not JSON: {shown}" if shown else "it is empty")
     ended = isinstance(error, json.JSONDecodeError) and (error.pos >= len(text.rstrip()) or "Unterminated" in error.msg)
@@ -130,11 +136,11 @@ def embeddings_of(data: bytes, request: EmbedRequest) -> Embeddings:
         entries = answer["data"] if "data" in answer else answer["embeddings"]
         found = [(_place(entry, number), _vector(entry)) for number, entry in enumerate(entries)]
         vectors = tuple(vector for _, vector in sorted(found, key=lambda each: each[0]))
+        used = answer.get("usage")
+        raw = cast("dict[str, Any]", used) if isinstance(used, dict) and used else None
+        usage = Usage(input=usage_of(raw).input or None, raw=raw)
     except MISFITS as error:
         raise AnswerError.malformed(f"it lacks the form of embeddings ({_why(error)})") from None
-    used = answer.get("usage")
-    raw = cast("dict[str, Any]", used) if isinstance(used, dict) and used else None
-    usage = Usage(input=usage_of(raw).input or None, raw=raw)
     return Embeddings(vectors=vectors, model=word(answer.get("model")) or request.model, usage_stats=usage)
 
 

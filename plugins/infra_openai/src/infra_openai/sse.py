@@ -19,12 +19,13 @@ class EventDecoder:
         whole: What came, when it is no stream of events but one body (a server that does not stream, a gateway's page); else None.
     """
 
-    __slots__ = ("_data", "_failed", "_known", "_rest", "whole")
+    __slots__ = ("_data", "_failed", "_known", "_rest", "_returned", "whole")
 
     def __init__(self) -> None:
         self._rest = b""
         self._data: list[bytes] = []
         self._failed = False
+        self._returned = False  # whether the last byte was a carriage return, which ends a line alone too
         self._known = False  # whether it is a stream of events
         self.whole: bytearray | None = None
 
@@ -33,13 +34,18 @@ class EventDecoder:
         if self.whole is not None:
             self.whole += packet
             return []
+        if self._returned and packet.startswith(b"\n"):
+            packet = packet[1:]  # the second half of a line end that was cut in two
+        if packet:
+            self._returned = packet.endswith(b"\r")
+        if b"\r" in packet:
+            packet = packet.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         lines = (self._rest + packet).split(b"\n")
         self._rest = lines.pop()
         if not self._known and not self._look(lines):
             return []
         found: list[bytes] = []
         for line in lines:
-            line = line.rstrip(b"\r")
             if line.startswith(b"data:"):
                 data = line[5:].strip()
                 # Servers that leave out the empty line: no JSON value goes on so after its end.

@@ -39,7 +39,7 @@ from infra_openai.contents import (
     word,
 )
 from infra_openai.failures import AnswerError
-from infra_openai.reading import METADATA, MISFITS, answer_in, fail_with, no_json, response_in, text_of_bytes
+from infra_openai.reading import METADATA, MISFITS, answer_in, fail_with, in_words, no_json, response_in, text_of_bytes
 from infra_openai.sse import ErrorEvent
 from infra_openai.telling import plain_text
 
@@ -133,6 +133,9 @@ class StreamReader:
             return [event for each in self._several(data, error) for event in self._chunk(each)]
         if isinstance(data, ErrorEvent):
             raise AnswerError.told(chunk)
+        if isinstance(chunk, str):
+            self._words(chunk)
+            return []
         return self._chunk(chunk)
 
     def body(self, data: bytes) -> list[StreamEvent]:
@@ -197,19 +200,18 @@ class StreamReader:
         started = sorted((call for call in self._calls if call.started), key=lambda call: call.ours)
         return told_apart(ToolCall(call.id or f"call_{call.ours}", call.name, call.text, call.extra or None) for call in started)
 
+    def _words(self, text: str) -> None:
+        """An end mark in any writing, or a failure in words."""
+        if not text.strip("\"' ").upper().startswith("[DONE]"):
+            raise AnswerError.told({"message": plain_text(text)})
+        self.done = True
+
     def _several(self, data: bytes, error: Exception) -> Iterator[Any]:
         """The values in data that is not one JSON value: several, with an end mark after them, or a failure in words."""
         text, at = text_of_bytes(data).strip(), 0
-        if text[:1] not in ("{", "["):
-            if text.strip("\"'").upper() == "[DONE]":
-                self.done = True
-                return
-            raise AnswerError.told({"message": plain_text(text)})
-        if text[:1] == "[" and text[1:2].isalpha():  # such as `[ERROR] out of memory`
-            if text.upper().startswith("[DONE]"):
-                self.done = True
-                return
-            raise AnswerError.told({"message": plain_text(text)})
+        if in_words(text):
+            self._words(text)
+            return
         while at < len(text):
             if text.startswith("[DONE]", at):
                 self.done = True

@@ -87,6 +87,8 @@ def told_by(value: Any) -> Told:
             value = cast("list[Any]", value)[0]
         elif isinstance(value, Mapping) and isinstance(inner := cast("Mapping[str, Any]", value).get("error"), Mapping | list) and inner:
             value = cast("Any", inner)
+        elif isinstance(value, Mapping) and isinstance(choices := cast("Mapping[str, Any]", value).get("choices"), list) and choices:
+            value = cast("list[Any]", choices)[0]
         else:
             break
     text = _shortened(words_of(value))

@@ -89,5 +89,5 @@ class AsyncRetrying:
 
     def _give_up_or_wait(self, error: InfraError, attempts: int, deadline: Deadline) -> float | None:
         if isinstance(error, LLMError):
-            error.attempts = attempts
+            error.attempts = attempts if error.attempts else attempts - 1  # one that waited for its turn in vain asked nothing
         return self._policy.wait(error, attempts, deadline.remaining())

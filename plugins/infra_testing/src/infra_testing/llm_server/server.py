@@ -42,17 +42,25 @@ class Session:
         script: Its rules.
         key: The API key that it asks for; None takes any.
         models: The models that it has; None has all.
+        refuses: The status and words of the refusal of a request that has this field; `encoding_format` only as ``base64``.
+        list_status: The status of the answer to a request for the list of models, where it has none.
+        vectors: The whole answer to a request for vectors; None makes them.
         seen: The requests that came.
         connections: The connections that they came over.
         answering: How many answers are neither complete nor left by their reader, who is missed at the next packet.
+        most: The most answers that were so at once.
     """
 
     script: Sequence[Mapping[str, Any]]
     key: str | None = None
     models: frozenset[str] | None = None
+    refuses: Mapping[str, tuple[int, str]] = field(default_factory=dict[str, tuple[int, str]])
+    list_status: int | None = None
+    vectors: str | None = None
     seen: list[Seen] = field(default_factory=list[Seen])
     connections: set[object] = field(default_factory=set[object])
     answering: int = 0
+    most: int = 0
     used: dict[int, int] = field(default_factory=dict[int, int])
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -142,6 +150,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._fail(404, f"no such path: {path}")
         elif not self._authorised(session):
             self._fail(401, "Incorrect API key provided.", code="invalid_api_key")
+        elif session.list_status is not None:
+            self._fail(session.list_status, "there is no list of models")
         else:
             self._json({"object": "list", "data": [{"id": name, "object": "model"} for name in session.models or ("a-model",)]})
 
@@ -155,12 +165,18 @@ class _Handler(BaseHTTPRequestHandler):
             self._fail(401, "Incorrect API key provided.", code="invalid_api_key")
         elif session.models is not None and body.get("model") not in session.models:
             self._fail(404, f"The model `{body.get('model')}` does not exist.", code="model_not_found")
+        elif (refusal := self._refusal(session, body)) is not None:
+            self._fail(*refusal)
         elif path.partition("?")[0].endswith("/embeddings"):
-            self._embed(body)
+            if session.vectors is None:
+                self._embed(body)
+            else:
+                self._send(200, session.vectors.encode(), {})
         elif path.partition("?")[0].endswith("/chat/completions"):
             with session.lock:
                 rule = choose(session.script, session.used, body)
                 session.answering += 1
+                session.most = max(session.most, session.answering)
             try:
                 self._chat(rule, body)
             finally:
@@ -182,6 +198,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _authorised(self, session: Session) -> bool:
         return session.key is None or self._key() == session.key
+
+    def _refusal(self, session: Session, body: Mapping[str, Any]) -> tuple[int, str] | None:
+        named = (name for name in session.refuses if name in body and (name != "encoding_format" or body[name] == "base64"))
+        return next((session.refuses[name] for name in named), None)
 
     def _chat(self, rule: Mapping[str, Any], body: Mapping[str, Any]) -> None:
         stream = bool(body.get("stream"))

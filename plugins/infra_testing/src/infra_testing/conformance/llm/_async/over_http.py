@@ -9,7 +9,6 @@ import asyncio
 import json
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from email.utils import formatdate
 from pathlib import Path
@@ -39,27 +38,11 @@ from infra.plugin import Secret
 from infra.runtime.aio import sleep
 from infra.runtime.deadline import Deadline
 from infra_testing.conformance.llm._async.answers import collected
-from infra_testing.conformance.llm._async.opening import AsyncLLMCases
+from infra_testing.conformance.llm._async.capacity import AsyncCapacityCases
+from infra_testing.conformance.llm._async.serving import DONE, END, KEY, USAGE, WAYS, chunk, endless, words
+from infra_testing.conformance.llm._async.tolerance import AsyncToleranceCases
 from infra_testing.conformance.llm._async.tooling import WEATHER
 from infra_testing.llm_server import ScriptedLLMServer, Session
-
-KEY = "canary-key-5b1d0e77"
-DONE = b"data: [DONE]\n\n"
-USAGE = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}
-
-
-def chunk(delta: Mapping[str, Any] | None = None, finish: str | None = None, **fields: Any) -> bytes:
-    """One event of a stream, with one choice unless `fields` says otherwise."""
-    choice: dict[str, Any] = {"index": 0, "finish_reason": finish}
-    if delta is not None:
-        choice["delta"] = dict(delta)
-    value = {"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice], **fields}
-    return b"data: " + json.dumps(value, ensure_ascii=False).encode() + b"\n\n"
-
-
-def words(text: str) -> list[bytes]:
-    """A text in chunks of one word."""
-    return [chunk({"content": word}) for word in text.split(" ")]
 
 
 async def left(session: Session) -> None:
@@ -70,41 +53,8 @@ async def left(session: Session) -> None:
         await sleep(0.005)
 
 
-async def generated(llm: Any, asked: str) -> Any:
-    """A whole answer."""
-    return await llm.generate(asked)
-
-
-#: Both ways of asking.
-WAYS: tuple[Callable[[Any, str], Awaitable[Any]], ...] = (generated, collected)
-
-END = [chunk({}, "stop"), DONE]
-
-
-def endless() -> Iterator[bytes | float]:
-    """A stream that ends when its reader leaves."""
-    while True:
-        yield chunk({"content": "on "})
-        yield 0.01
-
-
-class AsyncLLMOverHTTPCases(AsyncLLMCases):
+class AsyncLLMOverHTTPCases(AsyncToleranceCases, AsyncCapacityCases):
     """Cases 11 to 20, 29, 39 to 42, 44 and 51, against a server that answers as it is told."""
-
-    def settings_at(self, url: str, key: object) -> dict[str, object]:
-        """The settings that point the provider at the server."""
-        return {"base_url": f"{url}/v1", "api_key": key}
-
-    @pytest.fixture
-    def served(self, opened: Any, llm_server: ScriptedLLMServer) -> Callable[..., Awaitable[tuple[Any, Session]]]:
-        """``llm, session = await served(rule, ..., **settings)``: a resource that asks once, at a server with these rules."""
-
-        async def open_one(*rules: Mapping[str, Any], models: Sequence[str] | None = None, **settings: Any) -> tuple[Any, Session]:
-            session, url = llm_server.session(rules, key=KEY, models=models)
-            llm = await opened(**{"retries": 0, "model": "m", "embedding_model": "m", **self.settings_at(url, KEY), **settings})
-            return llm, session
-
-        return open_one
 
     # Streams
 
@@ -183,9 +133,10 @@ class AsyncLLMOverHTTPCases(AsyncLLMCases):
         assert time.monotonic() - started < 20
         assert len(session.seen) == 1
 
-    async def test_silence_between_events_has_a_limit_that_comments_do_not_extend(self, served: Any) -> None:
-        comments: list[Any] = [b": still here\n\n", 0.05] * 600
-        llm, _ = await served({"packets": [b"".join(words("one two")), *comments, *END]}, idle_timeout=0.2)
+    @pytest.mark.parametrize("sign", [b": still here\n\n", chunk({"content": ""}), chunk({}), chunk(choices=[]), b"data:\n\n"])
+    async def test_silence_between_contents_has_a_limit_that_signs_of_life_do_not_extend(self, served: Any, sign: bytes) -> None:
+        signs: list[Any] = [sign, 0.05] * 600
+        llm, _ = await served({"packets": [b"".join(words("one two")), *signs, *END]}, idle_timeout=0.2)
         started = time.monotonic()
         with pytest.raises(StreamInterruptedError) as caught:
             await collected(llm, "x")
@@ -318,7 +269,12 @@ class AsyncLLMOverHTTPCases(AsyncLLMCases):
             ({"retry-after": "7"}, 7, 7),
             ({"retry-after-ms": "1500", "retry-after": "9"}, 1.5, 1.5),
             ({"retry-after": formatdate(time.time() + 3600, usegmt=True)}, 1800, 3601),
-            ({"retry-after": "soon"}, None, None),
+            ({"retry-after": "0.5"}, 0.5, 0.5),
+            ({"retry-after": "-3"}, 0, 0),
+            ({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0, 0),
+            ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "1m2.5s"}, 62.5, 62.5),
+            ({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "20ms"}, 0.02, 0.02),
+            *(({"retry-after": value}, None, None) for value in ("soon", "", "nan", "inf", "1e999", "Wed, 99 Foo 2015")),
         ],
     )
     async def test_retry_after_is_read(self, served: Any, headers: Any, least: float | None, most: float | None) -> None:
