@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Final, cast
 
 from infra.storage.model import NO_METADATA
 
@@ -20,8 +20,10 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 
 
-def key_problem(key: str) -> str | None:
+def key_problem(key: object) -> str | None:
     """Why `key` is refused, without the key; None when it is fine."""
+    if not isinstance(key, str):
+        return "is no text"
     if not key:
         return "is empty"
     if _ODD_SEGMENT.search(key):
@@ -29,8 +31,10 @@ def key_problem(key: str) -> str | None:
     return _text_problem(key)
 
 
-def prefix_problem(prefix: str) -> str | None:
+def prefix_problem(prefix: object) -> str | None:
     """Why `prefix` is refused: it is the beginning of a key, which may end anywhere, also with ``/``."""
+    if not isinstance(prefix, str):
+        return "is no text"
     if not prefix:
         return None
     if prefix.startswith("/") or "//" in prefix or any(segment in (".", "..") for segment in prefix.split("/")[:-1]):
@@ -48,11 +52,15 @@ def _text_problem(key: str) -> str | None:
     return f"is longer than {MAX_KEY_BYTES} bytes" if size > MAX_KEY_BYTES else None
 
 
-def metadata_problem(metadata: Mapping[str, str]) -> str | None:
+def metadata_problem(metadata: object) -> str | None:
     """Why the metadata is refused; None when it is fine."""
+    if not isinstance(metadata, Mapping):
+        return "metadata is no mapping of names to text"
     size = 0
     seen: set[str] = set()
-    for name, value in metadata.items():
+    for name, value in cast("Mapping[object, object]", metadata).items():
+        if not isinstance(name, str) or not isinstance(value, str):
+            return f"metadata {name!r} is no text"
         lower = name.lower()
         if not _NAME.fullmatch(lower):
             return f"metadata name {name!r} is not a token of HTTP"
@@ -73,6 +81,6 @@ def lower_cased(metadata: Mapping[str, str] | None) -> Mapping[str, str]:
     return MappingProxyType({name.lower(): value for name, value in metadata.items()}) if metadata else NO_METADATA
 
 
-def digest_problem(digest: str) -> str | None:
+def digest_problem(digest: object) -> str | None:
     """Why the SHA-256 is refused; None when it is fine."""
-    return None if _SHA256.fullmatch(digest) else "the digest is not a SHA-256 in hexadecimal"
+    return None if isinstance(digest, str) and _SHA256.fullmatch(digest) else "the digest is not a SHA-256 in hexadecimal"

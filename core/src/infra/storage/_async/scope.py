@@ -73,9 +73,9 @@ class AsyncScope(AsyncResource[AsyncStorageDriver, StorageSettings]):
         if self._parent is not None:
             self._parent.check()
 
-    def full_key(self, key: str, operation: str) -> str:
+    def full_key(self, key: object, operation: str) -> str:
         """The provider's key for `key`; `InvalidKeyError` when it breaks the key rules."""
-        return self._checked(self._prefix + key, operation, key) if self._prefix else self._checked(key, operation)
+        return self._checked(self._prefix + key, operation, key) if self._prefix and isinstance(key, str) else self._checked(key, operation)
 
     def full_prefix(self, prefix: str) -> str:
         """The provider's prefix for `prefix`."""
@@ -107,10 +107,10 @@ class AsyncScope(AsyncResource[AsyncStorageDriver, StorageSettings]):
             raise self.refused("put", problem, "give the SHA-256 as 64 hexadecimal digits")
         return full
 
-    def check_etag(self, etag: str | None) -> None:
+    def check_etag(self, etag: object) -> None:
         """Refuse what cannot be an ETag: an empty one would mean no condition at all."""
-        if etag is not None and not etag.strip():
-            raise self.refused("put", "the ETag is empty", "give the ETag of an ObjectInfo")
+        if etag is not None and not (isinstance(etag, str) and etag.strip()):
+            raise self.refused("put", "the ETag is empty, or no text", "give the ETag of an ObjectInfo")
 
     def error(self, cause: BaseException, operation: str, **details: Any) -> InfraError:
         """The room's leaf for the code of the driver's exception."""
@@ -134,14 +134,14 @@ class AsyncScope(AsyncResource[AsyncStorageDriver, StorageSettings]):
             remedy=_REMEDIES.get(leaf.default_code),
         )
 
-    def _checked(self, full: str, operation: str, shown: str | None = None) -> str:
+    def _checked(self, full: object, operation: str, shown: str | None = None) -> str:
         problem = key_problem(full)
-        if problem:
+        if problem or not isinstance(full, str):
             key = full if shown is None else shown
             raise self._bad_key(key, f"key {key!r} {problem}", operation)
         return full
 
-    def _bad_key(self, key: str, message: str, operation: str) -> InvalidKeyError:
+    def _bad_key(self, key: object, message: str, operation: str) -> InvalidKeyError:
         return InvalidKeyError(
             message.encode(errors="backslashreplace").decode(),
             resource=self.name,

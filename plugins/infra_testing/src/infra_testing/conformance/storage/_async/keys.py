@@ -114,6 +114,17 @@ class AsyncKeyCases(AsyncStorageCases):
             assert not await bucket.exists(key)
         assert [info.key async for info in bucket.list()] == ["copied"]
 
+    @pytest.mark.parametrize("key", [None, 5, b"key", ["key"], "", "\ud800", "a\x00b", "k" * 1025], ids=lambda key: repr(key)[:12])
+    async def test_what_is_no_key_is_refused_by_every_operation(self, opened: Any, key: Any) -> None:
+        bucket = await opened()
+        for part in (bucket, bucket.sub("part")):
+            for operation in (part.get, part.head, part.exists, part.delete):
+                with pytest.raises(InvalidKeyError) as caught:
+                    await operation(key)
+                assert caught.value.remedy
+            with pytest.raises(InvalidKeyError):
+                await part.put(key, b"")
+
     @pytest.mark.parametrize("key", ILLEGAL_KEYS, ids=ascii)
     async def test_an_illegal_key_is_refused_everywhere(self, opened: Any, key: str) -> None:
         """Case 21."""

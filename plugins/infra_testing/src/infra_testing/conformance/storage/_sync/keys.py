@@ -115,6 +115,17 @@ class KeyCases(StorageCases):
             assert not bucket.exists(key)
         assert [info.key for info in bucket.list()] == ["copied"]
 
+    @pytest.mark.parametrize("key", [None, 5, b"key", ["key"], "", "\ud800", "a\x00b", "k" * 1025], ids=lambda key: repr(key)[:12])
+    def test_what_is_no_key_is_refused_by_every_operation(self, opened: Any, key: Any) -> None:
+        bucket = opened()
+        for part in (bucket, bucket.sub("part")):
+            for operation in (part.get, part.head, part.exists, part.delete):
+                with pytest.raises(InvalidKeyError) as caught:
+                    operation(key)
+                assert caught.value.remedy
+            with pytest.raises(InvalidKeyError):
+                part.put(key, b"")
+
     @pytest.mark.parametrize("key", ILLEGAL_KEYS, ids=ascii)
     def test_an_illegal_key_is_refused_everywhere(self, opened: Any, key: str) -> None:
         """Case 21."""
