@@ -300,6 +300,18 @@ async def test_a_full_server_reads_on_and_keeps_nothing_old(opened: Open, start_
     assert await cache.get("changed", MISS) is MISS
 
 
+@pytest.mark.parametrize(("keys", "commands", "status"), [("*", "-set", "degraded"), ("*", "+set", "up"), ("app:*", "+set", "up")])
+async def test_an_account_that_may_not_write_is_no_outage(
+    opened: Open, start_server: StartServer, keys: str, commands: str, status: str
+) -> None:
+    server = start_server(RedisServer)
+    admin = (await opened(server.port)).unwrap(Redis)
+    await admin.acl_setuser("reader", enabled=True, passwords=["+s3cret"], commands=["+@all", commands], keys=[keys])
+    found = await (await opened(server.port, username="reader", password="s3cret")).health(TIMEOUT)
+    assert found.status == status
+    assert status == "up" or (found.code, "'set'" in (found.message or ""), bool(found.remedy)) == ("PERMISSION_DENIED", True, True)
+
+
 async def test_a_refused_write_is_no_outage_for_reads(opened: Open, start_server: StartServer) -> None:
     server = start_server(RedisServer)
     cache, other = await opened(server.port), await opened(server.port)

@@ -290,6 +290,16 @@ def test_a_full_server_reads_on_and_keeps_nothing_old(opened: Open, start_server
     assert cache.get("changed", MISS) is MISS
 
 
+@pytest.mark.parametrize(("keys", "commands", "status"), [("*", "-set", "degraded"), ("*", "+set", "up"), ("app:*", "+set", "up")])
+def test_an_account_that_may_not_write_is_no_outage(opened: Open, start_server: StartServer, keys: str, commands: str, status: str) -> None:
+    server = start_server(RedisServer)
+    admin = (opened(server.port)).unwrap(Redis)
+    admin.acl_setuser("reader", enabled=True, passwords=["+s3cret"], commands=["+@all", commands], keys=[keys])
+    found = (opened(server.port, username="reader", password="s3cret")).health(TIMEOUT)
+    assert found.status == status
+    assert status == "up" or (found.code, "'set'" in (found.message or ""), bool(found.remedy)) == ("PERMISSION_DENIED", True, True)
+
+
 def test_a_refused_write_is_no_outage_for_reads(opened: Open, start_server: StartServer) -> None:
     server = start_server(RedisServer)
     cache, other = opened(server.port), opened(server.port)

@@ -96,7 +96,8 @@ class AsyncCacheAccess(AsyncResource[AsyncCacheDriver, CacheSettings]):
             await within(timeout, probe, timeout)
         except Exception as cause:
             error = self.error(cause, "write")
-            status = Status.DEGRADED if isinstance(error, CacheRefusedError) else Status.DOWN
+            refused = isinstance(error, CacheRefusedError) or error.code is ErrorCode.PERMISSION_DENIED  # it answers, and reads
+            status = Status.DEGRADED if refused else Status.DOWN
             return Health(status, found.duration, str(error.code), error.message, remedy=error.remedy)
         return found
 
