@@ -31,7 +31,7 @@ def through_proxy(port: int) -> dict[str, object]:
     return {**settings, "port": port, "queue": f"conformance.{uuid.uuid4().hex}"}
 
 
-own_server = PrivateServer(RabbitMQServer, through_proxy, kills=False)
+own_server = PrivateServer(RabbitMQServer, through_proxy)
 
 
 @pytest.fixture(autouse=True, scope="module")

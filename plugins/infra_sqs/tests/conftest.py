@@ -14,6 +14,7 @@ from botocore.config import Config
 from infra.plugin import SharedStores
 from infra_sqs.driver import SQSQueueDriver
 from infra_testing.harness import Harness, Place
+from infra_testing.private import PrivateServer
 from infra_testing.pytest_plugin import shared
 from infra_testing.services import MotoServer
 from infra_testing.services.wire import http_status
@@ -38,6 +39,15 @@ class ExactMotoServer(MotoServer):
 def moto_server():
     """The run's one."""
     return shared(ExactMotoServer)
+
+
+@pytest.fixture(scope="module")
+def private_moto():
+    """One for the fault cases, behind a proxy."""
+    bounds = {"connect_timeout": 5, "read_timeout": 5, "attempts": 1}  # the SDK's clients have these, and no timeout of each call
+    server = PrivateServer(ExactMotoServer, lambda port: {"endpoint": f"http://127.0.0.1:{port}", **bounds})
+    yield server
+    server.close()
 
 
 @cache

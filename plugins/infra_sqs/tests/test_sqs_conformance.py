@@ -21,9 +21,11 @@ class OnMoto:
     fifo = False
 
     @pytest.fixture(autouse=True)
-    def queue_of_its_own(self, moto_server, new_queue):
+    def queue_of_its_own(self, moto_server, private_moto, new_queue):
         self.server = moto_server
-        self.harness = Harness("sqs", new_queue(moto_server.url, self.fifo, wait=1), plugin="infra_sqs")
+        settings = new_queue(moto_server.url, self.fifo, wait=1)
+        absent = {"kill": "moto keeps its queues in memory, so that nothing would be left to find"}
+        self.harness = Harness("sqs", settings, plugin="infra_sqs", server=private_moto, absent=absent)
 
     @pytest.fixture
     def place(self, place):

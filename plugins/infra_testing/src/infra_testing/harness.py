@@ -39,6 +39,8 @@ class Harness:
         capability: Only for a capability that the kernel does not have.
         server: A private server to stop, kill and reach through a fault proxy. With it the fault cases run; a provider that is not
             embedded and gives none has them reported as skipped.
+        absent: What fault cases cannot have, each with its reason: ``{"kill": "the server forgets everything"}`` for a server that
+            may not be killed, ``{"server": "..."}`` where there is none. The cases that need it then pass without a run.
     """
 
     provider: str
@@ -46,6 +48,14 @@ class Harness:
     plugin: str | None = None
     capability: Capability | None = None
     server: PrivateServer | None = None
+    absent: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def __post_init__(self) -> None:
+        for name, reason in self.absent.items():
+            if name not in ("kill", "server") or not reason.strip():
+                raise ValueError(f"absent={{{name!r}: {reason!r}}}: give 'kill' or 'server', and the reason for its absence")
+        if "server" in self.absent and self.server is not None:
+            raise ValueError("a harness gives a server or declares its absence, not both")
 
     def with_settings(self, **changes: object) -> Harness:
         """The same provider with further settings."""

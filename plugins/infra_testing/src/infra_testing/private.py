@@ -19,14 +19,12 @@ class PrivateServer:
     Args:
         make: Gives a server that is not started.
         settings: The provider's settings for a server on that port of 127.0.0.1.
-        kills: Whether the server may be killed and started again in a case: leave it out where that takes many seconds.
     """
 
-    def __init__(self, make: Callable[[], Server], settings: Callable[[int], Mapping[str, object]], *, kills: bool = True) -> None:
+    def __init__(self, make: Callable[[], Server], settings: Callable[[int], Mapping[str, object]]) -> None:
         self._make = make
         self._settings = settings
         self._opened: tuple[Server, FaultProxy] | None = None
-        self.kills = kills
 
     def _open(self) -> tuple[Server, FaultProxy]:
         if self._opened is None:
