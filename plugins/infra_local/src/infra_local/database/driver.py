@@ -17,6 +17,7 @@ from sqlalchemy.dialects import sqlite
 from infra.database.model import DatabaseFeature, Failure
 from infra.plugin import OpenContext
 from infra_local.database.connection import LimitedConnection
+from infra_local.database.decimals import COLLATION, compare
 from infra_local.database.dialects import ASYNC_NAME, CASEFOLD, NAME, casefold
 from infra_local.database.faults import classify
 from infra_local.database.locks import FileLocks
@@ -108,8 +109,9 @@ class SQLiteDriver:
         return {}
 
     def on_connect(self, dbapi_connection: Any, settings: SQLiteSettings) -> None:
-        """Foreign keys on, LIKE with case as `=` has it, WAL, and the time limit."""
+        """Foreign keys on, LIKE with case as `=` has it, WAL, decimals as numbers, and the time limit."""
         raw_connection(dbapi_connection).create_function(CASEFOLD, 1, casefold, deterministic=True)
+        raw_connection(dbapi_connection).create_collation(COLLATION, compare)
         cursor = dbapi_connection.cursor()
         cursor.execute("PRAGMA case_sensitive_like = ON")
         cursor.execute("PRAGMA foreign_keys = ON")

@@ -49,6 +49,7 @@ class Sample(ColumnBase):
     id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
     exact: Mapped[Decimal | None]
     price: Mapped[Decimal | None] = mapped_column(Numeric(10, 2))
+    wide: Mapped[Decimal | None] = mapped_column(Numeric(30, 3))
     real: Mapped[float | None] = mapped_column(REAL)
     double: Mapped[float | None]
     at: Mapped[time | None]

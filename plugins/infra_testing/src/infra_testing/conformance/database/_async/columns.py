@@ -21,6 +21,7 @@ DAY = datetime(2024, 2, 29, 1, 2, 3)
 SORTED: dict[str, list[Any]] = {
     "exact": [Decimal("0.1"), Decimal("-2.5"), Decimal(7)],
     "price": [Decimal("19.99"), Decimal("5.00"), Decimal("100.10")],
+    "wide": [Decimal("123456789012345678901234567.123"), Decimal("123456789012345678901234567.124"), Decimal(9), Decimal(10)],
     "real": [0.1, 1 / 3, -1e30, 16777216.0],
     "double": [0.1, 1 / 3, -0.0, 0.0, 1e300],
     "at": [time(1, 2, 3, 4), time(1, 2, 3), time(23, 59, 59, 999999)],
@@ -43,6 +44,7 @@ class AsyncColumnCases(AsyncDatabaseCases):
         [
             {"exact": Decimal("19.99")},
             {"price": Decimal("12345678.91")},
+            {"wide": Decimal("123456789012345678901234567.123")},
             {"double": 0.12345678901234567},
             {"at": time(1, 2, 3, 456789)},
             {"span": timedelta(seconds=1, microseconds=500001)},
@@ -59,7 +61,6 @@ class AsyncColumnCases(AsyncDatabaseCases):
         ],
         ids=lambda values: "-".join(values),
     )
-    @pytest.mark.filterwarnings("ignore:Dialect sqlite.*does .not. support Decimal:sqlalchemy.exc.SAWarning")
     async def test_a_column_holds_what_its_model_says(self, database: Any, values: dict[str, Any]) -> None:
         ((name, value),) = values.items()
         async with database.session() as session:
@@ -70,6 +71,24 @@ class AsyncColumnCases(AsyncDatabaseCases):
             rows = await AsyncRepository[Sample](session).list()
             assert [getattr(row, name) for row in rows] == [value] * 3
             assert len({row.id for row in rows}) == 3
+
+    async def test_decimals_compare_as_numbers_and_keep_every_digit(self, database: Any) -> None:
+        large = Decimal("123456789012345678901234567.123")
+        near = Decimal("123456789012345678901234567.124")
+        async with database.session() as session:
+            samples = AsyncRepository[Sample](session)
+            await samples.add_many([{"wide": value} for value in (near, Decimal("9.5"), large, Decimal(-10), Decimal("10.10"))])
+            for asked, count in {"wide": 1, "wide__lte": 4, "wide__gt": 1}.items():
+                assert await samples.count(**{asked: large}) == count, asked
+            assert await samples.count(wide=Decimal("10.1")) == await samples.count(wide__in=[Decimal("10.1"), 11]) == 1
+            assert await samples.count(wide__gte=10) == 3
+            assert [row.wide for row in await samples.list(sort="-wide")] == [near, large, Decimal("10.1"), Decimal("9.5"), -10]
+            for wanted in (Sample.wide * 2 > 19, func.coalesce(Sample.wide, 0) > Decimal("9.50"), Sample.wide - 1 > Decimal("8.5")):
+                assert await session.scalar(select(func.count()).where(wanted)) in (3, 4)
+            extremes = (await session.execute(select(func.min(Sample.wide), func.max(Sample.wide)))).one()
+            assert tuple(extremes) == (Decimal(-10), near)
+            grouped = select(func.sum(Sample.wide)).group_by(Sample.flag).having(func.sum(Sample.wide) > 5)
+            assert len((await session.execute(grouped)).all()) == 1
 
     async def test_small_keys_count_and_text_without_a_length_is_unique(self, database: Any) -> None:
         async with database.session() as session:
@@ -166,7 +185,6 @@ class AsyncColumnCases(AsyncDatabaseCases):
             assert await AsyncRepository[Vehicle](session).count() == await lorries.count() == 2
 
     @pytest.mark.parametrize("field", [*SORTED, "made"])
-    @pytest.mark.filterwarnings("ignore:Dialect sqlite.*does .not. support Decimal:sqlalchemy.exc.SAWarning")
     async def test_pages_by_every_column_end_and_repeat_nothing(self, database: Any, field: str) -> None:
         values = [None, *SORTED[field]] if field in SORTED else []
         async with database.session() as session:
