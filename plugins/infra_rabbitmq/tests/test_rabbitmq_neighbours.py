@@ -6,6 +6,7 @@ import logging
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -167,3 +168,16 @@ def test_a_handler_beyond_consumer_timeout_runs_once_and_the_log_names_it(
         handled = queue.consume(handle, until=6.0, concurrency=2).handled
     assert runs == [1]
     assert queue.dead_letters.list() == []
+
+
+def test_asking_for_more_while_messages_come_counts_no_delivery(opened: Callable[..., Any]) -> None:
+    """A quorum queue takes back what is on its way to a consumer that ends, and counts it."""
+    attempts: list[int] = []
+    for _ in range(5):
+        queue = opened(f"neighbour.{uuid.uuid4().hex}")
+        with ThreadPoolExecutor(1) as pool:
+            published = pool.submit(lambda queue=queue: [queue.publish_many([b"x"] * 10) for _ in range(100)])
+            for power in range(9):
+                attempts += [one.attempt for one in queue.receive(2**power, wait=10.0)]
+            published.result()
+    assert set(attempts) == {1}
