@@ -54,7 +54,7 @@ class Subscription(Deliveries):
         self._keyed_first = 0
         self._busy = False  # something that `_want` began is under way
         self._declared = False
-        self._consumers: list[str] = []  # one, and one for each time that more credit was asked for
+        self._consumer: str | None = None
         self._live = False  # the broker has accepted the consumer
         self._credit = 0
         self._low_since: float | None = None
@@ -172,11 +172,6 @@ class Subscription(Deliveries):
             def looked(ready: int) -> None:
                 if self._buffer or self._shards.ready:
                     self._serve()
-                if ready and waiter.looks == _LOOKS // 2 and len(self._consumers) > 1 and self._in_use < self._credit:
-                    # It delivers to one consumer only, as a queue with a single active consumer does: let that one have all credit.
-                    credit = self._credit
-                    self._unsubscribe()
-                    self._subscribe(credit)
                 if ready or waiter not in self._waiters:
                     decide(ready, None)
                 else:
@@ -230,11 +225,15 @@ class Subscription(Deliveries):
         demand = self._in_use - len(self._buffer) + asked
         if not asked:
             return
-        if not self._consumers:
+        if self._consumer is None:
             self._subscribe(asked)
+        elif self._in_use < self._credit:
+            # What is on its way to a consumer that ends, a quorum queue takes back and counts as delivered: another credit waits
+            # until this one is used up. While it is not, there is nothing more to get.
+            return
         elif demand > self._credit:
-            # One more, and none ended: what is on its way to a consumer that ends, a quorum queue takes back and counts as delivered.
-            self._add_consumer(max(demand - self._credit, self._credit))
+            self._unsubscribe()
+            self._subscribe(max(asked, 2 * self._credit))
         elif self._oversized(demand):
             self._unsubscribe()
             self._subscribe(asked)
@@ -249,16 +248,10 @@ class Subscription(Deliveries):
         return time.monotonic() - self._low_since > _SHRINK_AFTER
 
     def _subscribe(self, credit: int) -> None:
-        self._credit = self._in_use = 0
+        self._credit = min(credit, _MOST_CREDIT)
         self._fresh = time.monotonic()
+        self._in_use = 0
         self._low_since = None
-        self._add_consumer(credit)
-
-    def _add_consumer(self, credit: int) -> None:
-        credit = min(credit, _MOST_CREDIT - self._credit)
-        if not credit:
-            return
-        self._credit += credit
         epoch = self._epoch
 
         def accepted(_: Any) -> None:
@@ -266,8 +259,8 @@ class Subscription(Deliveries):
                 self._live = True
 
         channel = self._channel
-        channel.basic_qos(prefetch_count=credit)
-        self._consumers.append(channel.basic_consume(self.spec.name, self._on_delivery, callback=accepted))
+        channel.basic_qos(prefetch_count=self._credit)
+        self._consumer = channel.basic_consume(self.spec.name, self._on_delivery, callback=accepted)
 
     def _renew(self) -> None:
         """Take a new channel after a silence: one whose queue was deleted and made anew may be left without word or message."""
@@ -287,22 +280,20 @@ class Subscription(Deliveries):
         self._unsubscribe(cancelled)
 
     def _unsubscribe(self, done: Callable[[], None] | None = None) -> None:
-        consumers, self._consumers = self._consumers, []
+        consumer, self._consumer = self._consumer, None
         self._live = False
         self._epoch += 1
         self._in_use = 0
-        if consumers and self._channel is not None and self._channel.is_open:
-            for consumer in consumers:
-                # Until the broker answers, what still comes is ours; pika would refuse it, which counts as a delivery.
-                last = consumer is consumers[-1]
-                self._channel.basic_cancel(consumer, callback=_dropping((last and done) or _nothing))
-                self._channel._cancelled.discard(consumer)
+        if consumer is not None and self._channel is not None and self._channel.is_open:
+            # Until the broker answers, what still comes is ours; pika would refuse it, which counts as a delivery.
+            self._channel.basic_cancel(consumer, callback=_dropping(done or _nothing))
+            self._channel._cancelled.discard(consumer)
         elif done is not None:
             done()
 
     def _linger(self) -> None:
         """End the consumer when nobody receives for a while."""
-        if (self._consumers or self._buffer or self._shards.held_here) and not self._lingering:
+        if (self._consumer is not None or self._buffer or self._shards.held_here) and not self._lingering:
             self._lingering = True
             self._link.later(_LINGER, self._lingered)
 
@@ -315,7 +306,7 @@ class Subscription(Deliveries):
             self._lingering = True
             self._link.later(left, self._lingered)
             return
-        if self._buffer or (self._consumers and self._in_use < self._credit):
+        if self._buffer or (self._consumer is not None and self._in_use < self._credit):
             self._pause()
         if not self.held:
             self._shards.leave()  # but not beside slow handlers: going to and fro would count as deliveries
@@ -353,12 +344,10 @@ class Subscription(Deliveries):
         self._channel = channel
         self._want()
 
-    def _on_cancelled(self, frame: Any) -> None:
-        """The broker has ended a consumer, and so all of them: the queue was deleted, or has moved."""
-        if frame.method.consumer_tag not in self._consumers:
-            return
+    def _on_cancelled(self, _frame: Any) -> None:
+        """The broker has ended the consumer: the queue was deleted, or has moved."""
         self._tell("the broker has ended the consumer of %s: the queue was deleted, or has moved", self.spec.name)
-        self._consumers, self._live, self._declared = [], False, False
+        self._consumer, self._live, self._declared = None, False, False
         self._epoch += 1
         self._link.later(_AGAIN, self._want)
 
@@ -381,8 +370,7 @@ class Subscription(Deliveries):
         self._tenure.over, self._tenure = why, Tenure()
         self._under_way.clear()
         self._ended(None)
-        self._channel = None
-        self._consumers = []
+        self._channel = self._consumer = None
         self._live = self._declared = False
         self._credit = self._in_use = 0
         self._generation += 1
@@ -426,6 +414,8 @@ class Subscription(Deliveries):
         waiters = self._waiters
         if not waiters:
             return
+        if self._in_use >= self._credit:
+            self._want()
         if len(self._buffer) >= waiters[0].most:
             self._serve()
         else:
