@@ -108,7 +108,7 @@ class _RabbitMQQueues:
             self._log.warning(text, *arguments)
 
     def lease_over(self, token: object) -> str | None:
-        """See `infra.queue.driver.TellsLeases`."""
+        """The broker's reason why the lease of a delivery has ended with its connection or channel; None while it may last."""
         tenure = token.tenure if isinstance(token, Token) else token.held.tenure if isinstance(token, KeyedToken) else None
         return None if tenure is None else tenure.over
 
